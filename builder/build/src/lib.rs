@@ -1,0 +1,1 @@
+//! Step graph and store: from a locked platform to images.

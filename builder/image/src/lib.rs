@@ -1,0 +1,1 @@
+//! Layer plan, tar and gzip encoders, OCI images.

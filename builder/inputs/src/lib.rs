@@ -1,0 +1,1 @@
+//! Lock and fetch of Debian packages.

@@ -1,0 +1,1 @@
+//! The recipe language: parse, check, resolve environments.

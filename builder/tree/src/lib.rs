@@ -1,0 +1,1 @@
+//! Virtual file tree with an owner for every path; package effects.

@@ -1,0 +1,1 @@
+//! Typed service model rendered to Kubernetes objects per environment.

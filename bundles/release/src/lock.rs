@@ -1,0 +1,1 @@
+//! The lock: every input by hash, and how it was authenticated.

@@ -1,0 +1,1 @@
+//! Keys, signatures, trust root, channel records and the decisions about them.

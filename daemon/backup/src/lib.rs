@@ -1,0 +1,1 @@
+//! Restore points of data services.

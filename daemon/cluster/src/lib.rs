@@ -1,0 +1,1 @@
+//! Kubernetes adapter: custom resources, apply, watch, prune, lease, Jobs.

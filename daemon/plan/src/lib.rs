@@ -1,0 +1,1 @@
+//! Pure planner: status rules, ordering, inventory, state machine.

@@ -1,0 +1,1 @@
+//! Content-addressed bytes on the file system: verified writes, bounded reads.

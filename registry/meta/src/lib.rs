@@ -1,0 +1,1 @@
+//! Repositories, tags, manifests and uploads in a database.
