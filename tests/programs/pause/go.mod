@@ -1,0 +1,3 @@
+module bundle.build/tests/pause
+
+go 1.24.0

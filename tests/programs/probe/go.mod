@@ -1,0 +1,3 @@
+module bundle.build/tests/probe
+
+go 1.24.0
