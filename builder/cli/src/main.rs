@@ -1,1 +1,68 @@
-fn main() {}
+//! `bundle`: from recipes to a cluster that keeps itself right. One executable, one file per verb.
+//!
+//! Here is only what every verb needs: arguments, where things are kept, how results and errors are written. Output to
+//! the terminal and the exit code are made in this crate and nowhere else.
+
+mod command;
+mod composition;
+mod detached;
+mod development;
+mod error;
+mod home;
+mod images;
+mod inputs;
+mod keys;
+mod platform;
+mod progress;
+mod publishing;
+mod report;
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::Parser;
+
+use crate::{
+    command::{Command, Context},
+    error::{CommandError, Kind},
+    home::Home,
+    report::{Format, Report},
+};
+
+/// Recipes to signed releases to clusters, by digest.
+#[derive(Debug, Parser)]
+#[command(name = "bundle", version, max_term_width = 110)]
+struct Arguments {
+    /// Write one JSON document instead of lines.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Folder of downloads, store, registry and development keys [default: ~/.local/share/bundle].
+    #[arg(long, global = true, value_name = "FOLDER", env = "BUNDLE_HOME", hide_env_values = true)]
+    home: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody reads a closed standard error; the exit code still tells.
+            writeln!(io::stderr().lock(), "{error}").unwrap_or_default();
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), CommandError> {
+    let root = arguments.home.or_else(|| home::default_root(|name| std::env::var_os(name))).ok_or_else(|| {
+        CommandError::new(Kind::Usage, "there is no home folder in the environment").hint("bundle --home FOLDER …")
+    })?;
+    let format = if arguments.json { Format::Json } else { Format::Text };
+    let context = Context { home: Home::new(root), report: Report::new(format) };
+    arguments.command.run(&context)
+}

@@ -18,7 +18,8 @@ pub const CHANNEL_RECORD: MediaType = MediaType::from_static("application/vnd.bu
 /// A trust root.
 pub const TRUST_ROOT: MediaType = MediaType::from_static("application/vnd.bundle.trust-root.v1+json");
 /// A Sigstore bundle, version 0.3.
-pub const SIGSTORE_BUNDLE: MediaType = MediaType::from_static("application/vnd.dev.sigstore.bundle.v0.3+json");
+pub const SIGSTORE_BUNDLE: MediaType =
+    MediaType::from_static("application/vnd.dev.sigstore.bundle.v0.3+json");
 
 /// Predicate type of a promotion.
 pub const PROMOTION_PREDICATE: &str = "https://bundle.build/attestation/promotion/v1";
@@ -38,6 +39,8 @@ pub const FIELD_MANAGER: &str = "bundle.build";
 pub const SUBSCRIPTION_LABEL: &str = "bundle.build/subscription";
 /// Label: name of the service that an object belongs to.
 pub const SERVICE_LABEL: &str = "bundle.build/service";
+/// Label of a pod that saves or restores the data of the service it names; it may talk to that service.
+pub const BACKUP_LABEL: &str = "bundle.build/backup";
 /// Annotation: full digest of the release that an object comes from.
 pub const RELEASE_ANNOTATION: &str = "bundle.build/release";
 /// Annotation: digest of the object as intended.
@@ -48,3 +51,21 @@ pub const PART_ANNOTATION: &str = "build.bundle.part";
 pub const ENVIRONMENT_ANNOTATION: &str = "build.bundle.environment";
 /// How objects name an image before a cluster knows where its nodes pull from: `bundle.invalid/NAME@sha256:…`.
 pub const IMAGE_PLACEHOLDER_REGISTRY: &str = "bundle.invalid";
+
+/// Annotation on a release: its product.
+pub const TITLE_ANNOTATION: &str = "org.opencontainers.image.title";
+/// Annotation on a release: its version.
+pub const VERSION_ANNOTATION: &str = "org.opencontainers.image.version";
+/// Annotation on the manifest of a Sigstore bundle: what the bundle holds.
+pub const BUNDLE_CONTENT_ANNOTATION: &str = "dev.sigstore.bundle.content";
+/// Annotation on the manifest of a Sigstore bundle: the predicate type of its statement.
+pub const BUNDLE_PREDICATE_ANNOTATION: &str = "dev.sigstore.bundle.predicateType";
+
+/// Type of every in-toto statement that we write.
+pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
+/// Payload type of every signed envelope.
+pub const STATEMENT_PAYLOAD: &str = "application/vnd.in-toto+json";
+/// Annotation with the value `false`: nobody waits for this object to become healthy.
+pub const WAIT_ANNOTATION: &str = "bundle.build/wait";
+/// Annotation with the value `disabled`: the object is pruned only on a person's signed word.
+pub const PRUNE_ANNOTATION: &str = "bundle.build/prune";

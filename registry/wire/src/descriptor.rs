@@ -39,7 +39,15 @@ impl Descriptor {
 
     /// A descriptor without optional fields.
     pub const fn new(media_type: MediaType, digest: Digest, size: u64) -> Self {
-        Self { media_type, digest, size, artifact_type: None, platform: None, annotations: BTreeMap::new(), data: None }
+        Self {
+            media_type,
+            digest,
+            size,
+            artifact_type: None,
+            platform: None,
+            annotations: BTreeMap::new(),
+            data: None,
+        }
     }
 
     /// Adds an annotation.
@@ -75,7 +83,9 @@ mod inlined {
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
         text.map(|text| STANDARD.decode(text).map_err(de::Error::custom)).transpose()
     }

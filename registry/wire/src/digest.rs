@@ -168,9 +168,15 @@ mod tests {
     #[test]
     fn refuses_all_other_texts() {
         let good = Digest::of(b"x").to_string();
-        for bad in
-            ["", "sha256:", "sha512:00", &good.to_uppercase(), &good[..70], &format!("{good}0"), &good.replace("sha256:", "")]
-        {
+        for bad in [
+            "",
+            "sha256:",
+            "sha512:00",
+            &good.to_uppercase(),
+            &good[..70],
+            &format!("{good}0"),
+            &good.replace("sha256:", ""),
+        ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
     }

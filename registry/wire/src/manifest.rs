@@ -1,6 +1,6 @@
 //! Manifests and indices (OCI image specification, manifest.md and image-index.md).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,7 @@ pub struct Index {
 }
 
 /// What a manifest's bytes say.
+#[allow(clippy::large_enum_variant, reason = "few are alive at once, and a box would stand in every match")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ManifestDocument {
     /// An image or artifact.
@@ -60,7 +61,7 @@ pub enum ManifestDocument {
 }
 
 /// A manifest together with the bytes it was read from. The bytes are never written anew from the document.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoredManifest {
     media_type: MediaType,
     bytes: Vec<u8>,
@@ -180,6 +181,18 @@ impl StoredManifest {
     }
 }
 
+impl fmt::Debug for StoredManifest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The bytes say the same once more, in numbers.
+        let (digest, document) = (&self.digest, &self.document);
+        formatter
+            .debug_struct("StoredManifest")
+            .field("digest", digest)
+            .field("document", document)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The specification lets `mediaType` be absent; the type under which the document came then stands for it.
 fn with_media_type<T: serde::de::DeserializeOwned>(
     mut value: serde_json::Value,
@@ -239,7 +252,9 @@ mod tests {
             StoredManifest::parse(MediaType::IMAGE_INDEX, both),
             Err(ManifestError::Ambiguous { .. })
         ));
-        let other = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#.to_vec();
+        let other =
+            br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#
+                .to_vec();
         assert!(matches!(
             StoredManifest::parse(MediaType::IMAGE_MANIFEST, other),
             Err(ManifestError::MediaType { .. })

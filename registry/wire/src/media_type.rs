@@ -20,7 +20,8 @@ impl MediaType {
     /// The empty document `{}`.
     pub const EMPTY: Self = Self::from_static("application/vnd.oci.empty.v1+json");
     /// Docker's manifest, schema 2.
-    pub const DOCKER_MANIFEST: Self = Self::from_static("application/vnd.docker.distribution.manifest.v2+json");
+    pub const DOCKER_MANIFEST: Self =
+        Self::from_static("application/vnd.docker.distribution.manifest.v2+json");
     /// Docker's manifest list.
     pub const DOCKER_MANIFEST_LIST: Self =
         Self::from_static("application/vnd.docker.distribution.manifest.list.v2+json");
@@ -53,7 +54,9 @@ impl FromStr for MediaType {
                 && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
         };
         match text.split_once('/') {
-            Some((kind, subtype)) if is_name(kind) && is_name(subtype) => Ok(Self(Cow::Owned(text.to_owned()))),
+            Some((kind, subtype)) if is_name(kind) && is_name(subtype) => {
+                Ok(Self(Cow::Owned(text.to_owned())))
+            }
             _ => Err(MediaTypeError { text: text.to_owned() }),
         }
     }

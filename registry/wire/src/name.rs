@@ -70,12 +70,17 @@ text_type!(
 /// A tag: at most 128 word characters, dots and dashes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(String);
-text_type!(Tag, TagError, "a tag: at most 128 letters, digits, _, . and -, not starting with . or -", |text| {
-    let bytes = text.as_bytes();
-    (1..=128).contains(&bytes.len())
-        && !matches!(bytes[0], b'.' | b'-')
-        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(byte))
-});
+text_type!(
+    Tag,
+    TagError,
+    "a tag: at most 128 letters, digits, _, . and -, not starting with . or -",
+    |text| {
+        let bytes = text.as_bytes();
+        (1..=128).contains(&bytes.len())
+            && !matches!(bytes[0], b'.' | b'-')
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(byte))
+    }
+);
 
 /// The host and optional port of a registry, such as `registry.internal:5000`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,7 +114,8 @@ fn is_component(component: &str) -> bool {
     while let Some(start) = rest.iter().position(|byte| !is_word(*byte)) {
         let length = rest[start..].iter().position(|byte| is_word(*byte)).unwrap_or(rest.len() - start);
         let separator = &rest[start..start + length];
-        let is_separator = matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-');
+        let is_separator =
+            matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-');
         if !is_separator {
             return false;
         }
@@ -235,7 +241,21 @@ mod tests {
         for good in ["a", "a/b", "shop/api", "a.b_c__d-e---f/0"] {
             assert!(good.parse::<RepositoryName>().is_ok(), "{good}");
         }
-        for bad in ["", "/", "a/", "/a", "A", "a//b", "a..b", "a___b", "-a", "a-", "a/../b", "a._b", &"a".repeat(256)] {
+        for bad in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "A",
+            "a//b",
+            "a..b",
+            "a___b",
+            "-a",
+            "a-",
+            "a/../b",
+            "a._b",
+            &"a".repeat(256),
+        ] {
             assert!(bad.parse::<RepositoryName>().is_err(), "{bad}");
         }
     }
@@ -261,7 +281,15 @@ mod tests {
         ] {
             assert_eq!(good.parse::<ImageName>().unwrap().to_string(), good);
         }
-        for bad in ["", "a", "localhost:x/a", "localhost/A", "localhost/a@sha256:0", "localhost/a:", "http://localhost/a"] {
+        for bad in [
+            "",
+            "a",
+            "localhost:x/a",
+            "localhost/A",
+            "localhost/a@sha256:0",
+            "localhost/a:",
+            "http://localhost/a",
+        ] {
             assert!(bad.parse::<ImageName>().is_err(), "{bad}");
         }
     }

@@ -1,0 +1,224 @@
+//! The order of the steps.
+
+use std::{fs::File, io};
+
+use builder_image::{EncodedImage, Fragment, FragmentIndex, ImageConfig, Layer, LayerWriter, plan};
+use builder_tree::{
+    Content, InstallOptions, Package, PackageInput, Payloads, SourceFile, install, place_sources,
+};
+use bundles_release::lock::Accounts;
+use rayon::prelude::*;
+use registry_wire::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::{BuildError, Progress, SourceInput, Stage, Store, StoreError, step};
+
+/// One image to build.
+#[derive(Debug, Clone)]
+pub struct ImageRequest {
+    /// Its name, for people.
+    pub name: String,
+    /// Its packages, in the order of the lock.
+    pub packages: Vec<PackageInput>,
+    /// Ids of the accounts that packages make.
+    pub accounts: Accounts,
+    /// Whole seconds since 1970: no file of the image is newer.
+    pub epoch: i64,
+    /// The recipe's own files.
+    pub sources: Vec<SourceInput>,
+    /// How its process starts.
+    pub config: ImageConfig,
+}
+
+/// Images to build.
+#[derive(Debug, Clone, Default)]
+pub struct BuildRequest {
+    /// The images.
+    pub images: Vec<ImageRequest>,
+}
+
+/// Whether an image had to be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It was built now.
+    Built,
+    /// The store had it.
+    Kept,
+}
+
+/// An image whose blobs are all in the store.
+#[derive(Debug, Clone)]
+pub struct BuiltImage {
+    /// Its name.
+    pub name: String,
+    /// Configuration and manifest.
+    pub image: EncodedImage,
+    /// Its layers, lowest first.
+    pub layers: Vec<Layer>,
+    /// Whether it had to be built.
+    pub origin: Origin,
+}
+
+/// Builds images in one store.
+#[derive(Clone, Copy)]
+pub struct Builder<'a> {
+    store: &'a Store,
+    progress: &'a dyn Progress,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UnpackResult {
+    package: Package,
+    payload: Digest,
+    length: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ImageResult {
+    layers: Vec<Layer>,
+}
+
+impl<'a> Builder<'a> {
+    /// Works in `store`.
+    pub const fn new(store: &'a Store, progress: &'a dyn Progress) -> Self {
+        Self { store, progress }
+    }
+
+    /// Builds all images, in their order. The first failure ends the build; what was complete stays in the store.
+    pub fn build(&self, request: &BuildRequest) -> Result<Vec<BuiltImage>, BuildError> {
+        request.images.iter().map(|image| self.build_image(image)).collect()
+    }
+
+    fn build_image(&self, request: &ImageRequest) -> Result<BuiltImage, BuildError> {
+        let in_store = |source| BuildError::Store { image: request.name.clone(), source };
+        let key = step::image_key(request);
+        let kept = self.store.result::<ImageResult>(&key).map_err(in_store)?;
+        let (layers, origin) = match kept.filter(|result| self.has_layers(&result.layers)) {
+            Some(result) => (result.layers, Origin::Kept),
+            None => (self.encode(request)?, Origin::Built),
+        };
+        let image = EncodedImage::new(&request.config, &layers);
+        if origin == Origin::Built {
+            for bytes in [&image.config.1[..], image.manifest.bytes()] {
+                self.store.put_blob(bytes).map_err(in_store)?;
+            }
+            self.store.keep_result(&key, &ImageResult { layers: layers.clone() }).map_err(in_store)?;
+        }
+        Ok(BuiltImage { name: request.name.clone(), image, layers, origin })
+    }
+
+    fn has_layers(&self, layers: &[Layer]) -> bool {
+        layers.iter().all(|layer| self.store.has_blob(&layer.digest, layer.size))
+    }
+
+    fn encode(&self, request: &ImageRequest) -> Result<Vec<Layer>, BuildError> {
+        let image = &request.name;
+        let (packages, payloads) = self.unpack_all(request)?;
+        let options = InstallOptions { accounts: &request.accounts, epoch: request.epoch };
+        let in_install = |source| BuildError::Install { image: image.clone(), source: Box::new(source) };
+        let tree = install(&packages, &payloads, &options).map_err(in_install)?;
+        let sources = sources(request)?;
+        // The recipe's own files are a layer of their own, on top: it is small, and it is what changes.
+        let mut layers = vec![plan(&tree)];
+        if !sources.is_empty() {
+            let entries = place_sources(&tree, &sources, request.epoch).map_err(in_install)?;
+            layers.push(vec![Fragment::new(entries)]);
+        }
+        self.progress.begin(image, Stage::Encode, layers.iter().map(Vec::len).sum());
+        layers.iter().map(|fragments| self.encode_layer(request, fragments, &payloads)).collect()
+    }
+
+    fn encode_layer(
+        &self,
+        request: &ImageRequest,
+        fragments: &[Fragment],
+        payloads: &Payloads,
+    ) -> Result<Layer, BuildError> {
+        let image = &request.name;
+        let in_store = |source| BuildError::Store { image: image.clone(), source };
+        let in_layer = |source| BuildError::Layer { image: image.clone(), source: Box::new(source) };
+        let indices: Vec<FragmentIndex> =
+            fragments.par_iter().map(|fragment| self.fragment(request, fragment, payloads)).collect::<Result<_, _>>()?;
+        let mut writer = LayerWriter::new(self.store.begin_blob().map_err(in_store)?);
+        for index in &indices {
+            let path = self.store.blob_path(&index.digest);
+            let file = File::open(&path).map_err(|source| in_store(StoreError::Read { path, source }))?;
+            writer.fragment(index, &mut io::BufReader::with_capacity(1 << 20, file)).map_err(in_layer)?;
+        }
+        let (blob, layer) = writer.finish().map_err(in_layer)?;
+        blob.publish().map_err(in_store)?;
+        Ok(layer)
+    }
+
+    fn fragment(
+        &self,
+        request: &ImageRequest,
+        fragment: &Fragment,
+        payloads: &Payloads,
+    ) -> Result<FragmentIndex, BuildError> {
+        let image = &request.name;
+        let in_store = |source| BuildError::Store { image: image.clone(), source };
+        let key = step::fragment_key(&fragment.key());
+        let kept = self.store.result::<FragmentIndex>(&key).map_err(in_store)?;
+        let kept = kept.filter(|index| self.store.has_blob(&index.digest, index.size));
+        let index = if let Some(index) = kept {
+            index
+        } else {
+            let mut blob = self.store.begin_blob().map_err(in_store)?;
+            let index = fragment
+                .compress(payloads, &mut blob)
+                .map_err(|source| BuildError::Fragment { image: image.clone(), source: Box::new(source) })?;
+            blob.publish().map_err(in_store)?;
+            self.store.keep_result(&key, &index).map_err(in_store)?;
+            index
+        };
+        self.progress.advance(image, Stage::Encode);
+        Ok(index)
+    }
+
+    fn unpack_all(&self, request: &ImageRequest) -> Result<(Vec<Package>, Payloads), BuildError> {
+        self.progress.begin(&request.name, Stage::Unpack, request.packages.len());
+        let unpacked: Vec<UnpackResult> =
+            request.packages.par_iter().map(|input| self.unpack(request, input)).collect::<Result<_, _>>()?;
+        let mut payloads = Payloads::new();
+        let mut packages = Vec::with_capacity(unpacked.len());
+        for result in unpacked {
+            payloads.add(result.package.sha256, self.store.blob_path(&result.payload));
+            packages.push(result.package);
+        }
+        Ok((packages, payloads))
+    }
+
+    fn unpack(&self, request: &ImageRequest, input: &PackageInput) -> Result<UnpackResult, BuildError> {
+        let in_store = |source| BuildError::Store { image: request.name.clone(), source };
+        let key = step::unpack_key(&input.sha256);
+        let kept = self.store.result::<UnpackResult>(&key).map_err(in_store)?;
+        let kept = kept.filter(|result| self.store.has_blob(&result.payload, result.length));
+        let result = if let Some(result) = kept {
+            result
+        } else {
+            let mut blob = self.store.begin_blob().map_err(in_store)?;
+            let unpacked = Package::unpack(input, &mut blob)
+                .map_err(|source| BuildError::Package { image: request.name.clone(), source: Box::new(source) })?;
+            let payload = blob.publish().map_err(in_store)?;
+            let result = UnpackResult { package: unpacked.package, payload, length: unpacked.length };
+            self.store.keep_result(&key, &result).map_err(in_store)?;
+            result
+        };
+        self.progress.advance(&request.name, Stage::Unpack);
+        Ok(result)
+    }
+}
+
+/// The recipe's files for the tree.
+fn sources(request: &ImageRequest) -> Result<Vec<SourceFile>, BuildError> {
+    let file = |source: &SourceInput| {
+        let path = source.target.parse();
+        let path = path.map_err(|source| BuildError::Target { image: request.name.clone(), source })?;
+        let content = Content::Host { path: source.path.clone(), digest: source.digest, length: source.length };
+        Ok(SourceFile { path, content, mode: source.mode })
+    };
+    request.sources.iter().map(file).collect()
+}

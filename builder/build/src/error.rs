@@ -1,0 +1,73 @@
+//! Why a build fails.
+
+use builder_image::{EncodeError, LayerError};
+use builder_tree::{InstallError, PackageError, TreePathError};
+
+use crate::StoreError;
+
+/// A build that failed. The store holds what was complete before; nothing half-written.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The store.
+    #[error("the store fails while image {image} is built")]
+    Store {
+        /// The image.
+        image: String,
+        /// What is wrong.
+        source: StoreError,
+    },
+    /// A package cannot be unpacked.
+    #[error("image {image} cannot be built")]
+    Package {
+        /// The image.
+        image: String,
+        /// What is wrong.
+        source: Box<PackageError>,
+    },
+    /// The packages do not make a tree.
+    #[error("the packages of image {image} cannot be put together")]
+    Install {
+        /// The image.
+        image: String,
+        /// What is wrong.
+        source: Box<InstallError>,
+    },
+    /// A file of the recipe has no place in the tree.
+    #[error("a file of the recipe of image {image} has no place")]
+    Target {
+        /// The image.
+        image: String,
+        /// What is wrong.
+        source: TreePathError,
+    },
+    /// Files cannot be encoded.
+    #[error("files of image {image} cannot be encoded")]
+    Fragment {
+        /// The image.
+        image: String,
+        /// What is wrong.
+        source: Box<EncodeError>,
+    },
+    /// A layer cannot be put together.
+    #[error("a layer of image {image} cannot be put together")]
+    Layer {
+        /// The image.
+        image: String,
+        /// What is wrong.
+        source: Box<LayerError>,
+    },
+}
+
+impl BuildError {
+    /// What to type next, where that is known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Package { source, .. }
+                if matches!(**source, PackageError::Corrupted { .. } | PackageError::Open { .. }) =>
+            {
+                Some("bundle fetch")
+            }
+            _ => None,
+        }
+    }
+}

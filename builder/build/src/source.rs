@@ -1,0 +1,60 @@
+//! The recipe's own files: hashed by content each time, since a change of one byte needs no other length or time.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use builder_recipe::SourceFile;
+use registry_wire::{Digest, Hasher};
+
+const PIECE: usize = 256 << 10;
+
+/// A file of the recipe, hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceInput {
+    /// Where it is on this machine.
+    pub path: PathBuf,
+    /// Path in the image, absolute.
+    pub target: String,
+    /// Mode in the image.
+    pub mode: u32,
+    /// Its content.
+    pub digest: Digest,
+    /// Its length.
+    pub length: u64,
+}
+
+/// A file of the recipe that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// It cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl SourceInput {
+    /// Hashes `file` of the recipe in `folder`.
+    pub fn hash(folder: &Path, file: &SourceFile) -> Result<Self, SourceError> {
+        let path = folder.join(file.source.as_str());
+        let failed = |source| SourceError::Read { path: path.clone(), source };
+        let mut opened = File::open(&path).map_err(failed)?;
+        let mut hasher = Hasher::new();
+        let mut piece = vec![0; PIECE];
+        loop {
+            match opened.read(&mut piece).map_err(failed)? {
+                0 => break,
+                length => hasher.update(&piece[..length]),
+            }
+        }
+        let length = hasher.length();
+        let (target, mode) = (file.target.to_string(), file.mode());
+        Ok(Self { digest: hasher.finish(), length, target, mode, path })
+    }
+}

@@ -1,0 +1,266 @@
+//! The store: results of steps on the file system.
+//!
+//! `blobs/sha256/HEX` holds content by its hash, `steps/HEX` the results of steps by their key. Both are written to a
+//! temporary name, synced and renamed, blobs before the step that names them, so a crash leaves nothing half-written:
+//! at worst a blob that no step names. A step is a small document with a checksum of its own; one that cannot be read
+//! counts as not there, and its step is run again.
+//!
+//! Whoever builds holds the store's lock; whoever only reads needs none, since nothing visible ever changes.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Write},
+    path::{Path, PathBuf},
+};
+
+use registry_wire::{Digest, Hasher};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Version of the form of the store.
+const FORMAT: &str = "1\n";
+/// Longest result of a step.
+const STEP_LIMIT: u64 = 64 << 20;
+
+/// Results of steps, by key, and content, by hash.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    /// Held for as long as the store is open.
+    _lock: File,
+}
+
+/// A store that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file or folder cannot be made.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another version made it.
+    #[error("the store {} has form {found}, this program knows form {}", path.display(), FORMAT.trim())]
+    Format {
+        /// The store.
+        path: PathBuf,
+        /// The form that it has.
+        found: String,
+    },
+    /// The lock cannot be had.
+    #[error("the lock of the store {} cannot be taken", path.display())]
+    Lock {
+        /// The store.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A result cannot be written down.
+    #[error("the result of step {key} cannot be written down")]
+    Encode {
+        /// The step.
+        key: Digest,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+impl Store {
+    /// Opens the store in `root`, which is made if it is not there. Waits while another build holds it.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let write = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Write { path, source }
+        };
+        for folder in ["blobs/sha256", "steps", "partial"] {
+            let folder = root.join(folder);
+            fs::create_dir_all(&folder).map_err(write(&folder))?;
+        }
+        let lock_path = root.join("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(write(&lock_path))?;
+        lock.lock().map_err(|source| StoreError::Lock { path: root.to_owned(), source })?;
+        let format_path = root.join("format");
+        match fs::read_to_string(&format_path) {
+            Ok(found) if found == FORMAT => {}
+            Ok(found) => {
+                return Err(StoreError::Format { path: root.to_owned(), found: found.trim().to_owned() });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::write(&format_path, FORMAT).map_err(write(&format_path))?;
+            }
+            Err(source) => return Err(StoreError::Read { path: format_path, source }),
+        }
+        let store = Self { root: root.to_owned(), _lock: lock };
+        store.clear_partial()?;
+        Ok(store)
+    }
+
+    /// What a build that died was writing. Nobody else is: we hold the lock.
+    fn clear_partial(&self) -> Result<(), StoreError> {
+        let folder = self.root.join("partial");
+        let failed = |source| StoreError::Read { path: folder.clone(), source };
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            fs::remove_file(&path).map_err(|source| StoreError::Write { path, source })?;
+        }
+        Ok(())
+    }
+
+    /// Where the content of that hash is, if it is there.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Whether content of that hash and length is there. What became visible was verified before.
+    pub fn has_blob(&self, digest: &Digest, size: u64) -> bool {
+        fs::metadata(self.blob_path(digest)).is_ok_and(|file| file.is_file() && file.len() == size)
+    }
+
+    /// Begins content whose hash is not known yet.
+    pub(crate) fn begin_blob(&self) -> Result<PartialBlob<'_>, StoreError> {
+        let folder = self.root.join("partial");
+        let file = tempfile::NamedTempFile::new_in(&folder)
+            .map_err(|source| StoreError::Write { path: folder, source })?;
+        Ok(PartialBlob {
+            store: self,
+            file: io::BufWriter::with_capacity(1 << 20, file),
+            hasher: Hasher::new(),
+        })
+    }
+
+    /// Puts content under its hash.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        if self.has_blob(&digest, bytes.len() as u64) {
+            return Ok(digest);
+        }
+        let mut blob = self.begin_blob()?;
+        blob.write_all(bytes).map_err(|source| StoreError::Write { path: self.root.clone(), source })?;
+        blob.publish()
+    }
+
+    /// The result of a step, if there is one that can be read.
+    pub(crate) fn result<T: DeserializeOwned>(&self, key: &Digest) -> Result<Option<T>, StoreError> {
+        let path = self.step_path(key);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StoreError::Read { path, source }),
+        };
+        let mut bytes = Vec::new();
+        file.take(STEP_LIMIT).read_to_end(&mut bytes).map_err(|source| StoreError::Read { path, source })?;
+        let Some((sum, document)) = bytes.split_at_checked(32) else { return Ok(None) };
+        if Digest::of(document).as_bytes() != sum {
+            return Ok(None);
+        }
+        Ok(serde_json::from_slice(document).ok())
+    }
+
+    /// Keeps the result of a step.
+    pub(crate) fn keep_result(&self, key: &Digest, result: &impl Serialize) -> Result<(), StoreError> {
+        let document =
+            serde_json::to_vec(result).map_err(|source| StoreError::Encode { key: *key, source })?;
+        let mut bytes = Digest::of(&document).as_bytes().to_vec();
+        bytes.extend_from_slice(&document);
+        let path = self.step_path(key);
+        let failed = |source| StoreError::Write { path: path.clone(), source };
+        let mut file = tempfile::NamedTempFile::new_in(self.root.join("partial")).map_err(failed)?;
+        file.write_all(&bytes).and_then(|()| file.as_file().sync_data()).map_err(failed)?;
+        file.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+
+    fn step_path(&self, key: &Digest) -> PathBuf {
+        self.root.join("steps").join(key.hex())
+    }
+}
+
+/// Content on its way into the store. Dropped without [`PartialBlob::publish`], it leaves nothing.
+pub(crate) struct PartialBlob<'s> {
+    store: &'s Store,
+    file: io::BufWriter<tempfile::NamedTempFile>,
+    hasher: Hasher,
+}
+
+impl PartialBlob<'_> {
+    /// Makes the content visible under its hash.
+    pub(crate) fn publish(self) -> Result<Digest, StoreError> {
+        let digest = self.hasher.finish();
+        let path = self.store.blob_path(&digest);
+        let failed = |source| StoreError::Write { path: path.clone(), source };
+        let file = self.file.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.as_file().sync_data().map_err(failed)?;
+        file.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(digest)
+    }
+}
+
+impl Write for PartialBlob<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_visible_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let mut blob = store.begin_blob().unwrap();
+        blob.write_all(b"half").unwrap();
+        drop(blob);
+        assert_eq!(fs::read_dir(folder.path().join("blobs/sha256")).unwrap().count(), 0);
+        let digest = store.put_blob(b"whole").unwrap();
+        assert!(store.has_blob(&digest, 5) && !store.has_blob(&digest, 4));
+        assert_eq!(fs::read(store.blob_path(&digest)).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_damaged_result_counts_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Digest::of(b"step");
+        assert_eq!(store.result::<String>(&key).unwrap(), None);
+        store.keep_result(&key, &"result").unwrap();
+        assert_eq!(store.result::<String>(&key).unwrap().as_deref(), Some("result"));
+        let path = store.step_path(&key);
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(store.result::<String>(&key).unwrap(), None);
+    }
+
+    #[test]
+    fn what_a_dead_build_left_is_cleared_and_other_forms_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Store::open(folder.path()).unwrap());
+        fs::write(folder.path().join("partial/left"), "x").unwrap();
+        drop(Store::open(folder.path()).unwrap());
+        assert_eq!(fs::read_dir(folder.path().join("partial")).unwrap().count(), 0);
+        fs::write(folder.path().join("format"), "2\n").unwrap();
+        assert!(matches!(Store::open(folder.path()), Err(StoreError::Format { .. })));
+    }
+}

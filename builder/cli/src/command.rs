@@ -1,0 +1,65 @@
+//! The verbs.
+
+mod build;
+mod down;
+mod fetch;
+mod key;
+mod lock;
+mod registry;
+mod release;
+mod schema;
+mod up;
+
+use clap::Subcommand;
+use tokio::runtime::Runtime;
+
+use crate::{
+    error::{CommandError, Kind, OfKind as _},
+    home::Home,
+    report::Report,
+};
+
+/// What every verb is given.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Where things are kept.
+    pub(crate) home: Home,
+    /// How results are written.
+    pub(crate) report: Report,
+}
+
+/// A verb and its arguments.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Up(up::Arguments),
+    Down(down::Arguments),
+    Lock(lock::Arguments),
+    Fetch(fetch::Arguments),
+    Build(build::Arguments),
+    Release(release::Arguments),
+    Key(key::Arguments),
+    Registry(registry::Arguments),
+    Schema(schema::Arguments),
+}
+
+impl Command {
+    /// Runs the verb.
+    pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
+        match self {
+            Self::Up(arguments) => up::run(&arguments, context),
+            Self::Down(arguments) => down::run(&arguments, context),
+            Self::Lock(arguments) => lock::run(&arguments, context),
+            Self::Fetch(arguments) => fetch::run(&arguments, context),
+            Self::Build(arguments) => build::run(&arguments, context),
+            Self::Release(arguments) => release::run(&arguments, context),
+            Self::Key(arguments) => key::run(&arguments, context),
+            Self::Registry(arguments) => registry::run(arguments, context),
+            Self::Schema(arguments) => schema::run(&arguments),
+        }
+    }
+}
+
+/// The runtime of verbs that use the network.
+pub(crate) fn runtime() -> Result<Runtime, CommandError> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().of_kind(Kind::Machine)
+}

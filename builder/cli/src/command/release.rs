@@ -1,0 +1,68 @@
+//! `bundle release`: one artifact of all images and objects, pushed by digest.
+
+use std::path::PathBuf;
+
+use builder_build::Store;
+use clap::Args;
+use registry_client::{Registry, Scheme};
+use registry_wire::RegistryAddress;
+use serde::Serialize;
+
+use crate::{
+    command::{Context, runtime},
+    composition,
+    error::{CommandError, Kind, OfKind as _},
+    images,
+    platform::PlatformFolder,
+    publishing::{self, Target},
+};
+
+/// Build all images, put them and the objects of every environment into one release, and push it.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Folder of the platform; the nearest one upward with bundle.toml unless given.
+    #[arg(long, value_name = "FOLDER")]
+    platform: Option<PathBuf>,
+    /// The registry to push to. Without it only the digest is printed.
+    #[arg(long, value_name = "HOST:PORT")]
+    registry: Option<RegistryAddress>,
+    /// http or https.
+    #[arg(long, default_value = "https")]
+    scheme: Scheme,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    digest: String,
+    version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), CommandError> {
+    let folder = PlatformFolder::open(arguments.platform.as_deref())?;
+    let lock = folder.fresh_lock()?;
+    let images = images::build(&folder, &lock, &[], context)?;
+    let assembled = composition::compose(&folder, &lock, &images)?;
+    let release = &assembled.release;
+    let mut reference = None;
+    if let Some(address) = &arguments.registry {
+        let registry = Registry::new(address.clone(), arguments.scheme).map_err(publishing::of_registry)?;
+        let repository = &folder.platform.repository;
+        let store = Store::open(&context.home.store()).of_kind(Kind::Machine)?;
+        runtime()?.block_on(async {
+            let target = Target { registry: &registry, repository };
+            for image in &images {
+                target.push_image(image, &store).await?;
+            }
+            target.push_release(&assembled).await
+        })?;
+        reference = Some(format!("{address}/{repository}@{}", release.digest()));
+    }
+    let document =
+        Document { digest: release.digest().to_string(), version: release.version().to_string(), reference };
+    let lines = || document.reference.as_ref().unwrap_or(&document.digest).clone();
+    context.report.result(&document, lines).of_kind(Kind::Machine)
+}

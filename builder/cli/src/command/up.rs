@@ -1,0 +1,195 @@
+//! `bundle up`: all of it in one go.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::Instant,
+};
+
+use builder_build::Store;
+use bundles_release::EnvironmentName;
+use bundles_trust::{Action, Channel, ChannelName, Owner, SystemRandomness};
+use clap::Args;
+use jiff::Timestamp;
+use registry_client::{Registry, Scheme};
+use registry_wire::RegistryAddress;
+use serde::Serialize;
+
+use crate::{
+    command::{Context, build::ImageDocument, runtime},
+    composition, detached,
+    development::{self, Origin},
+    error::{CommandError, Kind, OfKind as _},
+    images,
+    inputs::{self, Sources},
+    platform::PlatformFolder,
+    publishing::{Change, Moved, Promotion, Target, of_registry},
+    report,
+};
+
+/// The channel that development runs on.
+const CHANNEL: &str = "dev";
+
+/// Lock if there is no lock, build, push to a registry on this machine, sign with development keys, and promote to
+/// channel `dev`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Folder of the platform.
+    #[arg(value_name = "PLATFORM")]
+    platform: PathBuf,
+    /// The environment that channel `dev` runs; the only one, or `test`, unless given.
+    #[arg(long, value_name = "NAME")]
+    environment: Option<EnvironmentName>,
+    /// Where the registry of this machine listens [default: 127.0.0.1:5000, or any port when that is taken].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    #[command(flatten)]
+    sources: Sources,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    release: String,
+    version: String,
+    reference: String,
+    channel: String,
+    record: u64,
+    environment: String,
+    registry: SocketAddr,
+    images: Vec<ImageDocument>,
+    bytes_sent: u64,
+    changed: bool,
+    seconds: f64,
+}
+
+/// Runs the verb.
+pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), CommandError> {
+    let begun = Instant::now();
+    let now = Timestamp::now();
+    let folder = PlatformFolder::open(Some(&arguments.platform))?;
+    let environment = environment(&folder, arguments.environment.as_ref())?;
+    let runtime = runtime()?;
+    let note = |line: &str| context.report.note(line);
+
+    let lock = if folder.lock_path().exists() {
+        folder.fresh_lock()?
+    } else {
+        let made =
+            runtime.block_on(inputs::make_lock(&folder, &arguments.sources, false, now, context))?;
+        folder.write_lock(&made.lock).of_kind(Kind::Machine)?;
+        note(&format!("locked {} packages in {}", made.lock.packages.len(), folder.lock_path().display()));
+        made.lock
+    };
+    if !inputs::is_fetched(&lock, &context.home.downloads()) {
+        let fetched = runtime.block_on(inputs::fetch_all(&folder, &lock, &arguments.sources, context))?;
+        note(&format!("fetched {} packages, {}", fetched.files, report::bytes(fetched.bytes)));
+    }
+    let images = images::build(&folder, &lock, &[], context)?;
+    let assembled = composition::compose(&folder, &lock, &images)?;
+
+    let executable = std::env::current_exe().of_kind(Kind::Machine)?;
+    let wanted = arguments.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 5000)));
+    let (process, start) =
+        detached::start(&executable, &context.home.registry(), wanted, arguments.listen.is_some())
+            .of_kind(Kind::Machine)
+            .map_err(|error| error.hint("bundle down, then the same command again"))?;
+    if start == detached::Start::Started {
+        note(&format!("started a registry on {}; `bundle down` stops it", process.address));
+    }
+    let product = &folder.platform.product;
+    let channel: ChannelName = CHANNEL.parse().of_kind(Kind::Machine)?;
+    let keys = context.home.keys(product.as_str());
+    let (trust, origin) = development::open_or_make(&keys, product, &channel, now, &mut SystemRandomness)
+        .of_kind(Kind::Trust)
+        .map_err(|error| error.hint(format!("move {} away to get new development keys", keys.display())))?;
+    if origin == Origin::Made {
+        note(&format!("made development keys in {}: for this machine, not for production", keys.display()));
+    }
+
+    let address: RegistryAddress = process.address.to_string().parse().of_kind(Kind::Machine)?;
+    let registry = Registry::new(address.clone(), Scheme::Http).map_err(of_registry)?;
+    let store = Store::open(&context.home.store()).of_kind(Kind::Machine)?;
+    let repository = &folder.platform.repository;
+    let target = Target { registry: &registry, repository };
+    let release = &assembled.release;
+    let (moved, changes, record) = runtime.block_on(async {
+        let mut moved = Moved::default();
+        for image in &images {
+            let more = target.push_image(image, &store).await?;
+            moved = Moved { sent: moved.sent + more.sent, present: moved.present + more.present };
+        }
+        let root = target.push_root(&trust.root).await?;
+        let pushed = target.push_release(&assembled).await?;
+        let signed = target.sign(&release.manifest().descriptor(), &trust.release).await?;
+        let promotion = Promotion {
+            channel: Channel::new(product.clone(), channel),
+            release,
+            environment: environment.clone(),
+            root: &trust.trusted,
+            keys: vec![&trust.channel],
+            proposed_by: Owner::development(),
+            action: Action::Promote,
+            reason: "bundle up".to_owned(),
+            now,
+        };
+        let (record, promoted) = target.promote(&promotion).await?;
+        Ok::<_, CommandError>((moved, [root, pushed, signed, promoted], record))
+    })?;
+
+    let document = Document {
+        release: release.digest().to_string(),
+        version: release.version().to_string(),
+        reference: format!("{address}/{repository}@{}", release.digest()),
+        channel: record.document().channel.to_string(),
+        record: record.document().version,
+        environment: environment.to_string(),
+        registry: process.address,
+        images: images.iter().map(ImageDocument::of).collect(),
+        bytes_sent: moved.sent,
+        changed: changes.contains(&Change::Made),
+        seconds: begun.elapsed().as_secs_f64(),
+    };
+    context.report.result(&document, || lines(&document, &arguments.platform)).of_kind(Kind::Machine)
+}
+
+fn lines(document: &Document, platform: &std::path::Path) -> String {
+    let mut lines: String = document.images.iter().map(ImageDocument::line).collect();
+    lines += &format!("{:<12} {}  {}\n", "release", document.release, document.version);
+    lines += &format!(
+        "{:<12} {} version {}, environment {}\n",
+        "channel", document.channel, document.record, document.environment
+    );
+    let sent = report::bytes(document.bytes_sent);
+    lines += &match document.changed {
+        true => format!("done in {:.1} s, {sent} sent to {}\n", document.seconds, document.registry),
+        false => format!("nothing to do, {:.2} s\n", document.seconds),
+    };
+    lines += &format!(
+        "next: bundle up {} --context NAME --registry ADDRESS   (a cluster of your kubeconfig; the registry as its nodes see it)\n",
+        platform.display()
+    );
+    lines
+}
+
+/// The environment asked for; else the only one; else `test`.
+fn environment(
+    folder: &PlatformFolder,
+    asked: Option<&EnvironmentName>,
+) -> Result<EnvironmentName, CommandError> {
+    let known: Vec<_> = folder.platform.environments().map(|environment| environment.name.clone()).collect();
+    let found = match (asked, &known[..]) {
+        (Some(asked), _) => known.iter().find(|name| *name == asked),
+        (None, [only]) => Some(only),
+        (None, _) => known.iter().find(|name| name.as_str() == "test"),
+    };
+    found.cloned().ok_or_else(|| {
+        let names = known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let message = match asked {
+            Some(asked) => format!("there is no environment {asked}; there are {names}"),
+            None => format!("which environment? There are {names}"),
+        };
+        CommandError::new(Kind::Usage, message)
+            .hint(format!("bundle up {} --environment NAME", folder.root.display()))
+    })
+}

@@ -1,0 +1,54 @@
+//! Where `bundle` keeps what it makes for a user of this machine.
+
+use std::path::{Path, PathBuf};
+
+/// Folders of one user: downloads and store can be deleted at any time, keys and registry cannot.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    /// Uses `root`.
+    pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Verified downloads by hash, and indices.
+    pub(crate) fn downloads(&self) -> PathBuf {
+        self.root.join("downloads")
+    }
+
+    /// Results of build steps.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.root.join("store")
+    }
+
+    /// The embedded registry: its data and the record of its process.
+    pub(crate) fn registry(&self) -> PathBuf {
+        self.root.join("registry")
+    }
+
+    /// Keys and trust root of a product, made for development.
+    pub(crate) fn keys(&self, product: &str) -> PathBuf {
+        self.root.join("keys").join(product)
+    }
+
+    /// What `bundle up` did last for each platform.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+}
+
+/// The default root: `$XDG_DATA_HOME/bundle`, else `~/.local/share/bundle`.
+pub(crate) fn default_root(environment: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
+    let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_DATA_HOME")
+        .map(|data| data.join("bundle"))
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share/bundle")))
+}

@@ -1,0 +1,167 @@
+//! From a locked platform to images in the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use builder_build::{BuildError, BuildRequest, Builder, BuiltImage, ImageRequest, SourceInput, Store};
+use builder_image::{ImageConfig, Process};
+use builder_inputs::PackageCache;
+use builder_recipe::{ImageUser, Recipe};
+use bundles_objects::{ImageIdentity, ServiceName, UserId};
+use bundles_release::{ReleaseImage, lock::Lock};
+
+use crate::{
+    command::Context,
+    error::{CommandError, Kind, OfKind as _},
+    inputs,
+    platform::PlatformFolder,
+    progress::Progress,
+};
+
+/// An image of the platform, built.
+#[derive(Debug, Clone)]
+pub(crate) struct PlatformImage {
+    /// The recipe that it is made of.
+    pub(crate) name: ServiceName,
+    /// What is in the store.
+    pub(crate) built: BuiltImage,
+    /// The user that its process runs as.
+    pub(crate) user: UserId,
+}
+
+impl PlatformImage {
+    /// What objects have to know.
+    pub(crate) fn identity(&self) -> ImageIdentity {
+        ImageIdentity { digest: self.built.image.manifest.digest(), user: self.user }
+    }
+
+    /// What a release says.
+    pub(crate) fn of_release(&self, recipe: &Recipe) -> Result<ReleaseImage, CommandError> {
+        let manifest = &self.built.image.manifest;
+        let platforms = recipe.image().platforms.iter().map(|platform| (platform.platform(), manifest.digest()));
+        Ok(ReleaseImage {
+            name: self.name.as_str().parse().of_kind(Kind::Input)?,
+            media_type: manifest.media_type().clone(),
+            digest: manifest.digest(),
+            size: manifest.bytes().len() as u64,
+            platforms: platforms.collect(),
+        })
+    }
+
+    /// Bytes of all its layers, compressed.
+    pub(crate) fn size(&self) -> u64 {
+        self.built.layers.iter().map(|layer| layer.size).sum()
+    }
+}
+
+/// Builds the images of `services`, or all when none is named.
+pub(crate) fn build(
+    folder: &PlatformFolder,
+    lock: &Lock,
+    services: &[String],
+    context: &Context,
+) -> Result<Vec<PlatformImage>, CommandError> {
+    let known: BTreeMap<&str, &Recipe> =
+        folder.platform.recipes().map(|recipe| (recipe.name.as_str(), recipe)).collect();
+    let wanted: BTreeSet<&str> = services.iter().map(String::as_str).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !known.contains_key(**name)) {
+        let nearest = known.keys().max_by(|left, right| {
+            strsim::jaro_winkler(left, unknown).total_cmp(&strsim::jaro_winkler(right, unknown))
+        });
+        let error = CommandError::new(Kind::Usage, format!("there is no recipe `{unknown}`"));
+        return Err(match nearest {
+            Some(nearest) => error.hint(format!("bundle build {nearest}")),
+            None => error,
+        });
+    }
+    let cache = PackageCache::new(context.home.downloads());
+    let mut request = BuildRequest::default();
+    let mut users = Vec::new();
+    for (name, recipe) in known.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(**name)) {
+        let user = user_of(recipe, lock)?;
+        users.push((recipe.name.clone(), user));
+        request.images.push(image_request(name, recipe, user, folder, lock, &cache)?);
+    }
+    let store = Store::open(&context.home.store()).of_kind(Kind::Machine)?;
+    let progress = Progress::new(context.report);
+    let built = Builder::new(&store, &progress).build(&request).map_err(of_build);
+    progress.finish();
+    let images = built?.into_iter().zip(users).map(|(built, (name, user))| PlatformImage { name, built, user });
+    Ok(images.collect())
+}
+
+fn of_build(error: BuildError) -> CommandError {
+    let hint = error.hint();
+    let kind = match error {
+        BuildError::Store { .. } => Kind::Machine,
+        _ => Kind::Input,
+    };
+    let error = CommandError::new(kind, error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn user_of(recipe: &Recipe, lock: &Lock) -> Result<UserId, CommandError> {
+    match &recipe.image().user {
+        ImageUser::Numeric(user) => Ok(*user),
+        ImageUser::Account(name) => {
+            let account = lock.accounts.user(name.as_str());
+            let numbers = account.and_then(|user| format!("{}:{}", user.id, user.group).parse().ok());
+            numbers.ok_or_else(|| {
+                let problem = recipe.problem(
+                    &["image", "user"],
+                    &format!("no package of the recipe makes an account `{name}`"),
+                    "name an account that a package makes, or numbers such as \"65532:65532\"",
+                );
+                CommandError::new(Kind::Input, problem.to_string())
+            })
+        }
+    }
+}
+
+fn image_request(
+    name: &str,
+    recipe: &Recipe,
+    user: UserId,
+    folder: &PlatformFolder,
+    lock: &Lock,
+    cache: &PackageCache,
+) -> Result<ImageRequest, CommandError> {
+    let locked = name.parse().of_kind(Kind::Input)?;
+    let image = recipe.image();
+    let root = folder.root.join(name);
+    let sources = recipe
+        .source_files()
+        .iter()
+        .map(|file| SourceInput::hash(&root, file))
+        .collect::<Result<Vec<_>, _>>()
+        .of_kind(Kind::Input)?;
+    let missing = || {
+        CommandError::new(Kind::Input, format!("bundle.lock does not hold recipe `{name}`")).hint(folder.command("lock"))
+    };
+    let platform = image.platforms.first().ok_or_else(missing)?.platform();
+    Ok(ImageRequest {
+        name: name.to_owned(),
+        packages: lock.recipe_packages(&locked).map(|package| inputs::package_input(package, cache)).collect(),
+        accounts: lock.accounts.clone(),
+        epoch: lock.recipe_epoch(&locked).ok_or_else(missing)?,
+        sources,
+        config: ImageConfig {
+            platform,
+            process: Process {
+                user: user.to_string(),
+                ports: image.ports.iter().map(|port| format!("{}/tcp", port.number())).collect(),
+                environment: image
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), value.clone()))
+                    .chain([("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin".to_owned())])
+                    .collect(),
+                entrypoint: image.entrypoint.clone(),
+                arguments: image.arguments.clone(),
+                working_directory: image.working_directory.as_ref().map(ToString::to_string),
+            },
+        },
+    })
+}

@@ -1,0 +1,186 @@
+//! Locking and fetching, as several verbs do it.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use builder_image::{GZIP_ENCODER, TAR_ENCODER};
+use builder_inputs::{
+    APT_FOLDER, BaseUri, DEBIAN_KEYRING, FetchError, Fetched, Keyring, LockOptions, Locations, LockingError,
+    PackageCache, Transport, fetch, lock,
+};
+use builder_tree::{Package, PackageInput, PackageError};
+use bundles_release::lock::{Encoders, Lock, LockedPackage};
+use clap::Args;
+use jiff::Timestamp;
+use rayon::prelude::*;
+
+use crate::{
+    command::Context,
+    error::{CommandError, Kind, OfKind as _},
+    platform::PlatformFolder,
+    progress::Progress,
+};
+
+/// Where Debian packages come from on this machine. None of it enters the lock.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Sources {
+    /// Base address of an archive (repeatable); without it those of apt's configuration.
+    #[arg(long, value_name = "URI")]
+    from: Vec<BaseUri>,
+    /// apt's configuration.
+    #[arg(long, value_name = "FOLDER", default_value = APT_FOLDER)]
+    apt: PathBuf,
+    /// Keys that may vouch for a suite.
+    #[arg(long, value_name = "FILE", default_value = DEBIAN_KEYRING)]
+    keyring: PathBuf,
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self { from: Vec::new(), apt: APT_FOLDER.into(), keyring: DEBIAN_KEYRING.into() }
+    }
+}
+
+impl Sources {
+    fn locations(&self) -> Result<Locations, CommandError> {
+        if self.from.is_empty() {
+            Locations::of_apt(&self.apt).map_err(|error| {
+                let hint = error.hint();
+                CommandError::new(Kind::Machine, error).hint(hint)
+            })
+        } else {
+            Ok(Locations::explicit(self.from.iter().cloned()))
+        }
+    }
+}
+
+/// A lock that was made.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// The lock, not written yet.
+    pub(crate) lock: Lock,
+    /// How long the solver took, all recipes added up.
+    pub(crate) solving: Duration,
+    /// What was fetched for it.
+    pub(crate) fetched: Fetched,
+}
+
+/// Makes a lock: finds, authenticates, solves, fetches, and gives ids to the accounts that the packages make.
+pub(crate) async fn make_lock(
+    folder: &PlatformFolder,
+    sources: &Sources,
+    update: bool,
+    now: Timestamp,
+    context: &Context,
+) -> Result<Made, CommandError> {
+    let locations = sources.locations()?;
+    let transport = Transport::new(locations.proxies()).of_kind(Kind::Machine)?;
+    let keyring = Keyring::load(&sources.keyring).map_err(|error| {
+        let hint = error.hint();
+        CommandError::new(Kind::Machine, error).hint(hint)
+    })?;
+    let cache = PackageCache::new(context.home.downloads());
+    let existing = folder.read_lock().of_kind(Kind::Input)?;
+    let requests = folder.requests().of_kind(Kind::Input)?;
+    let policies = folder.policies();
+    let encoders = encoders()?;
+    let progress = Progress::new(context.report);
+    let options = LockOptions {
+        locations: &locations,
+        transport: &transport,
+        keyring: &keyring,
+        cache: &cache,
+        policies: &policies,
+        encoders: &encoders,
+        now,
+        update,
+    };
+    let locked = lock(&options, &requests, existing.as_ref(), &progress).await.map_err(of_locking)?;
+    let mut lock = locked.lock;
+    let fetched = fetch(&lock, &cache, &locations, &transport, &progress).await.map_err(|error| of_fetch(error, folder))?;
+    progress.finish();
+    let packages = lock.packages.iter().map(|package| package_input(package, &cache)).collect::<Vec<_>>();
+    let controls = tokio::task::spawn_blocking(move || read_controls(&packages)).await.of_kind(Kind::Machine)?;
+    let controls = controls.of_kind(Kind::Input)?;
+    let needed = builder_tree::accounts_needed(&controls).of_kind(Kind::Input)?;
+    lock.accounts = builder_inputs::allocate_accounts(&lock.accounts, &needed).of_kind(Kind::Input)?;
+    Ok(Made { lock, solving: locked.times.solve, fetched })
+}
+
+/// What the packages' control archives say. Their data is not kept here.
+fn read_controls(packages: &[PackageInput]) -> Result<Vec<Package>, PackageError> {
+    packages
+        .par_iter()
+        .map(|package| Package::unpack(package, &mut std::io::sink()).map(|unpacked| unpacked.package))
+        .collect()
+}
+
+/// Brings all packages of `lock` into the cache.
+pub(crate) async fn fetch_all(
+    folder: &PlatformFolder,
+    lock: &Lock,
+    sources: &Sources,
+    context: &Context,
+) -> Result<Fetched, CommandError> {
+    let locations = sources.locations()?;
+    let transport = Transport::new(locations.proxies()).of_kind(Kind::Machine)?;
+    let cache = PackageCache::new(context.home.downloads());
+    let progress = Progress::new(context.report);
+    let fetched = fetch(lock, &cache, &locations, &transport, &progress).await;
+    progress.finish();
+    fetched.map_err(|error| of_fetch(error, folder))
+}
+
+/// Whether the cache has every package of the lock, by length; each is hashed when it is unpacked.
+pub(crate) fn is_fetched(lock: &Lock, downloads: &Path) -> bool {
+    let cache = PackageCache::new(downloads);
+    lock.packages.iter().all(|package| cache.has(&package.sha256, package.size))
+}
+
+/// A locked package for the builder.
+pub(crate) fn package_input(package: &LockedPackage, cache: &PackageCache) -> PackageInput {
+    PackageInput {
+        name: package.name.clone(),
+        version: package.version.clone(),
+        architecture: package.architecture.clone(),
+        deb: cache.path(&package.sha256),
+        sha256: package.sha256,
+    }
+}
+
+fn encoders() -> Result<Encoders, CommandError> {
+    Ok(Encoders {
+        tar: TAR_ENCODER.parse().of_kind(Kind::Machine)?,
+        gzip: GZIP_ENCODER.parse().of_kind(Kind::Machine)?,
+    })
+}
+
+fn of_locking(error: LockingError) -> CommandError {
+    let hint = error.hint();
+    let kind = match error {
+        LockingError::Transport { .. } => Kind::Remote,
+        LockingError::Release { .. } => Kind::Trust,
+        LockingError::Cache { .. } => Kind::Machine,
+        _ => Kind::Input,
+    };
+    let error = CommandError::new(kind, error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn of_fetch(error: FetchError, folder: &PlatformFolder) -> CommandError {
+    let hint = match error {
+        FetchError::Gone { .. } => Some(format!("{} --update", folder.command("lock"))),
+        FetchError::Transport { .. } | FetchError::Wrong { .. } => Some(folder.command("fetch")),
+        _ => None,
+    };
+    let error = CommandError::new(Kind::Remote, error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}

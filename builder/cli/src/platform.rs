@@ -1,0 +1,189 @@
+//! A platform's folder: recipes, environments and lock.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use builder_inputs::SuitePolicy;
+use builder_recipe::{LoadError, Platform};
+use bundles_release::lock::{Freshness, Lock, LockError, PackageRequest, RecipeNameError, Staleness};
+
+use crate::error::{CommandError, Kind, OfKind as _};
+
+const LOCK_FILE: &str = "bundle.lock";
+/// A lock of a thousand packages has half a megabyte.
+const LOCK_LIMIT: u64 = 32 << 20;
+
+/// A platform and where it is.
+#[derive(Debug)]
+pub(crate) struct PlatformFolder {
+    /// The folder.
+    pub(crate) root: PathBuf,
+    /// What is in it.
+    pub(crate) platform: Platform,
+}
+
+/// A lock that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LockFileError {
+    /// It cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It cannot be written.
+    #[error("{} cannot be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is too large to be one.
+    #[error("{} has more than {LOCK_LIMIT} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is not a lock.
+    #[error("{} is not a valid lock", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: LockError,
+    },
+    /// There is none.
+    #[error("there is no lock at {}", path.display())]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// It does not answer what the recipes ask.
+    #[error("{} is out of date: {}", path.display(), list(reasons))]
+    Stale {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reasons: Vec<Staleness>,
+    },
+    /// A recipe's name cannot stand in a lock.
+    #[error("a recipe cannot be locked")]
+    Name(#[from] RecipeNameError),
+}
+
+fn list(reasons: &[Staleness]) -> String {
+    reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl PlatformFolder {
+    /// Opens the platform at `folder`; without one, at the nearest folder upward from here that holds `bundle.toml`.
+    pub(crate) fn open(folder: Option<&Path>) -> Result<Self, CommandError> {
+        let root = match folder {
+            Some(folder) => folder.to_owned(),
+            None => Self::find()?,
+        };
+        let platform = Platform::load(&root).map_err(|error: LoadError| {
+            let hint = error.hint();
+            let error = CommandError::new(Kind::Input, error);
+            match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })?;
+        Ok(Self { root, platform })
+    }
+
+    fn find() -> Result<PathBuf, CommandError> {
+        let here = std::env::current_dir().of_kind(Kind::Machine)?;
+        here.ancestors().find(|folder| folder.join("bundle.toml").is_file()).map(Path::to_owned).ok_or_else(|| {
+            let message = format!("neither {} nor a folder above it holds bundle.toml", here.display());
+            CommandError::new(Kind::Usage, message).hint("bundle --help, and --platform FOLDER")
+        })
+    }
+
+    /// Where the lock is.
+    pub(crate) fn lock_path(&self) -> PathBuf {
+        self.root.join(LOCK_FILE)
+    }
+
+    /// What the recipes ask of Debian.
+    pub(crate) fn requests(&self) -> Result<Vec<PackageRequest>, LockFileError> {
+        let mut requests = Vec::new();
+        for recipe in self.platform.recipes() {
+            let image = recipe.image();
+            let platform = image.platforms.first();
+            let Some(platform) = platform else { continue };
+            requests.push(PackageRequest {
+                recipe: recipe.name.as_str().parse()?,
+                suite: recipe.suite().clone(),
+                architecture: platform.architecture(),
+                packages: image.packages.clone(),
+                essential: image.essential,
+            });
+        }
+        Ok(requests)
+    }
+
+    /// What the platform accepts as its suites.
+    pub(crate) fn policies(&self) -> Vec<SuitePolicy> {
+        let policy = |(name, suite): (&bundles_release::lock::SuiteName, &builder_recipe::Suite)| SuitePolicy {
+            name: name.clone(),
+            origin: suite.origin.clone(),
+            label: suite.label.clone(),
+            components: suite.components.clone(),
+            fingerprints: suite.keys.clone(),
+        };
+        self.platform.suites.iter().map(policy).collect()
+    }
+
+    /// The lock, if there is one.
+    pub(crate) fn read_lock(&self) -> Result<Option<Lock>, LockFileError> {
+        let path = self.lock_path();
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(LockFileError::Read { path, source }),
+            Ok(file) if file.len() > LOCK_LIMIT => return Err(LockFileError::TooLarge { path }),
+            Ok(_) => {}
+        }
+        let text = fs::read_to_string(&path).map_err(|source| LockFileError::Read { path: path.clone(), source })?;
+        Lock::parse(&text).map(Some).map_err(|source| LockFileError::Invalid { path, source })
+    }
+
+    /// The lock, which must be there and answer what the recipes ask.
+    pub(crate) fn fresh_lock(&self) -> Result<Lock, CommandError> {
+        let checked = || {
+            let path = self.lock_path();
+            let lock = self.read_lock()?.ok_or_else(|| LockFileError::Missing { path: path.clone() })?;
+            match lock.check(&self.requests()?) {
+                Freshness::Fresh => Ok(lock),
+                Freshness::Stale(reasons) => Err(LockFileError::Stale { path, reasons }),
+            }
+        };
+        checked().of_kind(Kind::Input).map_err(|error| error.hint(self.command("lock")))
+    }
+
+    /// Writes the lock: whole or not at all.
+    pub(crate) fn write_lock(&self, lock: &Lock) -> Result<(), LockFileError> {
+        let path = self.lock_path();
+        let failed = |source| LockFileError::Write { path: path.clone(), source };
+        let mut file = tempfile::Builder::new()
+            .prefix(".bundle.lock-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(&self.root)
+            .map_err(failed)?;
+        io::Write::write_all(&mut file, lock.to_toml().as_bytes()).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+
+    /// A command about this platform, for hints.
+    pub(crate) fn command(&self, verb: &str) -> String {
+        format!("bundle {verb} --platform {}", self.root.display())
+    }
+}

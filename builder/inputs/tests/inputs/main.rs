@@ -1,0 +1,5 @@
+//! Lock and fetch against archives: small signed ones of our own, and the real one.
+
+mod archive;
+mod live;
+mod support;

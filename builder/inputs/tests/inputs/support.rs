@@ -1,0 +1,325 @@
+//! A small signed archive and a server for it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use anyhow::{Context as _, Result};
+use builder_inputs::{
+    BaseUri, Keyring, Locations, LockOptions, Locked, LockingError, PackageCache, PackageRequest, Progress,
+    SuitePolicy, Transport,
+};
+use bundles_release::lock::{Encoders, Lock, ReleaseField};
+use jiff::Timestamp;
+use pgp::{
+    composed::{
+        ArmorOptions, CleartextSignedMessage, EncryptionCaps, KeyType, SecretKeyParamsBuilder,
+        SignedPublicKey, SignedSecretKey, SubkeyParamsBuilder,
+    },
+    ser::Serialize as _,
+    types::Password,
+};
+use rand::thread_rng;
+use registry_wire::Digest;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+/// A key that signs with a subkey, as archives have them.
+pub(crate) struct Signer(SignedSecretKey);
+
+impl Signer {
+    pub(crate) fn new() -> Result<Self> {
+        let mut subkey = SubkeyParamsBuilder::default();
+        subkey.key_type(KeyType::Ed25519Legacy).can_sign(true).can_encrypt(EncryptionCaps::None);
+        let mut key = SecretKeyParamsBuilder::default();
+        key.key_type(KeyType::Ed25519Legacy)
+            .can_certify(true)
+            .can_sign(false)
+            .can_encrypt(EncryptionCaps::None)
+            .primary_user_id("Archive <archive@mirror.example>".to_owned())
+            .subkeys(vec![subkey.build()?]);
+        Ok(Self(key.build()?.generate(thread_rng())?))
+    }
+
+    pub(crate) fn fingerprint(&self) -> String {
+        use pgp::types::KeyDetails as _;
+        format!("{:X}", self.0.fingerprint())
+    }
+
+    pub(crate) fn sign(&self, text: &str) -> Result<String> {
+        let subkey = self.0.secret_subkeys.first().context("a subkey")?;
+        let message = CleartextSignedMessage::sign(thread_rng(), text, &subkey.key, &Password::empty())?;
+        Ok(message.to_armored_string(ArmorOptions::default())?)
+    }
+
+    /// A keyring with the keys of these signers.
+    pub(crate) fn keyring(folder: &Path, signers: &[&Self]) -> Result<Keyring> {
+        let mut bytes = Vec::new();
+        for signer in signers {
+            SignedPublicKey::from(signer.0.clone()).to_writer(&mut bytes)?;
+        }
+        let path = folder.join("keyring.gpg");
+        std::fs::write(&path, bytes)?;
+        Ok(Keyring::load(&path)?)
+    }
+}
+
+/// One package of the archive.
+pub(crate) struct Package {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) fields: &'static str,
+}
+
+impl Package {
+    pub(crate) fn path(&self) -> String {
+        format!("pool/main/{0}/{0}_{1}_amd64.deb", self.name, self.version)
+    }
+
+    /// What stands for the package's file; only its hash matters here.
+    pub(crate) fn content(&self) -> Vec<u8> {
+        format!("the file of {} {}", self.name, self.version).into_bytes().repeat(20)
+    }
+
+    fn stanza(&self) -> String {
+        let content = self.content();
+        format!(
+            "Package: {}\nVersion: {}\nArchitecture: amd64\nPriority: optional\n{}Filename: {}\nSize: {}\nSHA256: {}\n\n",
+            self.name,
+            self.version,
+            self.fields,
+            self.path(),
+            content.len(),
+            Digest::of(&content).hex()
+        )
+    }
+}
+
+/// What the Release says.
+#[derive(Clone)]
+pub(crate) struct ReleaseText {
+    pub(crate) origin: &'static str,
+    pub(crate) codename: &'static str,
+    pub(crate) date: &'static str,
+    pub(crate) more: &'static str,
+}
+
+pub(crate) const GOOD: ReleaseText =
+    ReleaseText { origin: "Test", codename: "stable", date: "Sat, 17 May 2025 09:15:04 UTC", more: "" };
+
+pub(crate) const PACKAGES: &[Package] = &[
+    Package { name: "base-files", version: "12", fields: "Essential: yes\nPre-Depends: awk\n" },
+    Package { name: "base-passwd", version: "3.6", fields: "Essential: yes\nDepends: libc6\n" },
+    Package { name: "libc6", version: "2.36-9", fields: "Source: glibc (2.36)\n" },
+    Package { name: "mawk", version: "1.3", fields: "Provides: awk\nDepends: libc6\n" },
+    Package {
+        name: "redis-server",
+        version: "5:7.0",
+        fields: "Depends: libc6 (>= 2.34), adduser | systemd-sysusers\n",
+    },
+];
+
+/// An archive in a folder.
+pub(crate) struct Archive {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) suite: String,
+}
+
+impl Archive {
+    pub(crate) fn write(signer: &Signer, release: &ReleaseText, packages: &[Package]) -> Result<Self> {
+        let archive = Self { folder: tempfile::tempdir()?, suite: release.codename.to_owned() };
+        archive.update(signer, release, packages)?;
+        Ok(archive)
+    }
+
+    pub(crate) fn update(&self, signer: &Signer, release: &ReleaseText, packages: &[Package]) -> Result<()> {
+        let text: String = packages.iter().map(Package::stanza).collect();
+        let mut packed = Vec::new();
+        std::io::Read::read_to_end(&mut liblzma::read::XzEncoder::new(text.as_bytes(), 6), &mut packed)?;
+        let hash =
+            |bytes: &[u8], path: &str| format!(" {} {} {path}\n", Digest::of(bytes).hex(), bytes.len());
+        let text = format!(
+            "Origin: {}\nLabel: Test\nSuite: {}\nCodename: {}\nDate: {}\n{}Acquire-By-Hash: yes\n\
+             Architectures: all amd64\nNo-Support-for-Architecture-all: Packages\nComponents: main\nSHA256:\n{}{}",
+            release.origin,
+            release.codename,
+            release.codename,
+            release.date,
+            release.more,
+            hash(text.as_bytes(), "main/binary-amd64/Packages"),
+            hash(&packed, "main/binary-amd64/Packages.xz"),
+        );
+        self.put(&format!("dists/{}/InRelease", self.suite), signer.sign(&text)?.as_bytes())?;
+        let index =
+            format!("dists/{}/main/binary-amd64/by-hash/SHA256/{}", self.suite, Digest::of(&packed).hex());
+        self.put(&index, &packed)?;
+        for package in packages {
+            self.put(&package.path(), &package.content())?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    pub(crate) fn in_release(&self) -> PathBuf {
+        self.path(&format!("dists/{}/InRelease", self.suite))
+    }
+
+    pub(crate) fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().context("a folder")?)?;
+        Ok(std::fs::write(path, bytes)?)
+    }
+
+    pub(crate) fn base(&self) -> Result<BaseUri> {
+        Ok(format!("file:{}", self.folder.path().display()).parse()?)
+    }
+}
+
+/// Serves a folder on the loopback interface and records what was asked for.
+pub(crate) struct Server {
+    pub(crate) base: String,
+    asked: Arc<Mutex<Vec<String>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) async fn start(folder: PathBuf) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let base = format!("http://{}/debian", listener.local_addr()?);
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let record = Arc::clone(&asked);
+        let task = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (folder, record) = (folder.clone(), Arc::clone(&record));
+                tokio::spawn(async move {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        match stream.read_u8().await {
+                            Ok(byte) => head.push(byte),
+                            Err(_) => return,
+                        }
+                    }
+                    let head = String::from_utf8_lossy(&head).into_owned();
+                    let path =
+                        head.split(' ').nth(1).unwrap_or_default().trim_start_matches("/debian/").to_owned();
+                    let body = std::fs::read(folder.join(path.replace("%2B", "+")));
+                    record.lock().expect("no test thread panicked").push(path);
+                    let (status, body) = body.map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
+                    let head = format!(
+                        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                        body.len()
+                    );
+                    if stream.write_all(head.as_bytes()).await.is_ok()
+                        && stream.write_all(&body).await.is_ok()
+                    {
+                        stream.shutdown().await.ok();
+                    }
+                });
+            }
+        });
+        Ok(Self { base, asked, task })
+    }
+
+    /// What was asked for since the last call.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut *self.asked.lock().expect("no test thread panicked"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// All that one lock needs.
+pub(crate) struct Bench {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) cache: PackageCache,
+    pub(crate) keyring: Keyring,
+    pub(crate) policies: Vec<SuitePolicy>,
+    pub(crate) locations: Locations,
+    pub(crate) transport: Transport,
+    pub(crate) encoders: Encoders,
+    pub(crate) now: Timestamp,
+    pub(crate) update: bool,
+}
+
+impl Bench {
+    pub(crate) fn new(locations: Locations, keys: &[&Signer]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let origin: ReleaseField = "Test".parse()?;
+        let policy = |suite: &str| -> Result<SuitePolicy> {
+            let debian = SuitePolicy::debian(suite.parse()?);
+            Ok(SuitePolicy { origin: origin.clone(), label: origin.clone(), ..debian })
+        };
+        Ok(Self {
+            cache: PackageCache::new(folder.path().join("cache")),
+            keyring: Signer::keyring(folder.path(), keys)?,
+            policies: vec![policy("stable")?, policy("testing")?],
+            transport: Transport::new(locations.proxies())?,
+            locations,
+            encoders: Encoders { tar: "tar1".parse()?, gzip: "gz1".parse()? },
+            now: "2025-06-01T00:00:00Z".parse()?,
+            update: true,
+            folder,
+        })
+    }
+
+    pub(crate) fn of(archive: &Archive, keys: &[&Signer]) -> Result<Self> {
+        Self::new(Locations::explicit([archive.base()?]), keys)
+    }
+
+    pub(crate) async fn lock(
+        &self,
+        requests: &[PackageRequest],
+        existing: Option<&Lock>,
+    ) -> Result<Locked, LockingError> {
+        let options = LockOptions {
+            locations: &self.locations,
+            transport: &self.transport,
+            keyring: &self.keyring,
+            cache: &self.cache,
+            policies: &self.policies,
+            encoders: &self.encoders,
+            now: self.now,
+            update: self.update,
+        };
+        builder_inputs::lock(&options, requests, existing, &()).await
+    }
+
+    pub(crate) async fn fetch(
+        &self,
+        lock: &Lock,
+        progress: &dyn Progress,
+    ) -> Result<builder_inputs::Fetched, builder_inputs::FetchError> {
+        builder_inputs::fetch(lock, &self.cache, &self.locations, &self.transport, progress).await
+    }
+}
+
+pub(crate) fn request(suite: &str, packages: &[&str], essential: bool) -> PackageRequest {
+    PackageRequest {
+        recipe: "cache".parse().expect("a recipe name"),
+        suite: suite.parse().expect("a suite"),
+        architecture: "amd64".parse().expect("an architecture"),
+        packages: packages.iter().map(|package| package.parse().expect("a package name")).collect(),
+        essential,
+    }
+}
+
+/// An error with all of its causes, as a person sees it.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

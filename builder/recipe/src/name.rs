@@ -1,0 +1,171 @@
+//! Texts of recipes and of `bundle.toml`: their grammar for the JSON Schema and for the check of form.
+//!
+//! Most of their types are those of the lock, the release and the wire. What a schema has to say of such a type is
+//! said here by a stand-in that is used in `#[schemars(with = …)]` only.
+
+use bundles_objects::{TextError, TextFormat, text_type};
+use bundles_release::{ProductName, ReleaseVersion, lock};
+use registry_wire::{Platform, RepositoryName};
+
+text_type!(
+    /// An operating system and a processor.
+    ImagePlatform,
+    "^linux/(amd64|arm64)$",
+    "a platform: linux/amd64 or linux/arm64",
+    "linux/amd64",
+    |text| matches!(text, "linux/amd64" | "linux/arm64")
+);
+
+impl ImagePlatform {
+    /// The platform as OCI documents have it.
+    pub fn platform(&self) -> Platform {
+        Platform { os: "linux".to_owned(), architecture: self.processor().to_owned(), variant: None }
+    }
+
+    /// Debian's name for the processor.
+    #[allow(clippy::expect_used, reason = "both names that the grammar knows are Debian's too")]
+    #[allow(clippy::missing_panics_doc, reason = "see above")]
+    pub fn architecture(&self) -> lock::Architecture {
+        self.processor().parse().expect("a Debian architecture")
+    }
+
+    /// For the processors that we know, OCI and Debian agree.
+    fn processor(&self) -> &str {
+        self.as_str().rsplit_once('/').map_or("", |(_, processor)| processor)
+    }
+}
+
+macro_rules! stand_in {
+    ($name:ident, $type:ty, $pattern:literal, $expected:literal, $example:literal) => {
+        pub(crate) struct $name;
+
+        impl $name {
+            const FORMAT: TextFormat = TextFormat {
+                pattern: $pattern,
+                check: |text| text.parse::<$type>().map(|_| ()).map_err(|_| TextError::new(text, $expected)),
+            };
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).trim_end_matches("Text").into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
+                    "type": "string",
+                    "pattern": $pattern,
+                    "description": $expected,
+                    "examples": [$example],
+                })
+            }
+        }
+    };
+}
+
+stand_in!(
+    ProductNameText,
+    ProductName,
+    "^(?:[a-z0-9]|[a-z0-9][-a-z0-9]{0,61}[a-z0-9])$",
+    "a product name: at most 63 lower-case letters, digits and inner dashes",
+    "generator"
+);
+stand_in!(
+    ReleaseVersionText,
+    ReleaseVersion,
+    "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$",
+    "a version: at most 100 letters, digits, _, . and -, such as 1.4.2, that is no reserved tag",
+    "1.4.2"
+);
+stand_in!(
+    RepositoryNameText,
+    RepositoryName,
+    "^[a-z0-9]+((\\.|_|__|-+|/)[a-z0-9]+)*$",
+    "a repository name: lower-case words of letters, digits and single separators, joined by /",
+    "shop"
+);
+stand_in!(
+    PackageNameText,
+    lock::PackageName,
+    "^[a-z0-9][a-z0-9+.-]+$",
+    "a package name: at least two lower-case letters, digits, +, - and ., starting with a letter or digit",
+    "nodejs"
+);
+stand_in!(
+    SuiteNameText,
+    lock::SuiteName,
+    "^[a-z0-9][-a-z0-9+._/]{0,63}$",
+    "a suite name such as bookworm or bookworm/updates",
+    "bookworm"
+);
+stand_in!(
+    CodenameText,
+    lock::Codename,
+    "^[a-z0-9](?:[-a-z0-9+._/]{0,63})$",
+    "a code name such as bookworm",
+    "bookworm"
+);
+stand_in!(
+    ComponentText,
+    lock::Component,
+    "^(?:[a-z0-9][-a-z0-9+._/]{0,63})$",
+    "a component such as main",
+    "main"
+);
+stand_in!(
+    ReleaseFieldText,
+    lock::ReleaseField,
+    "^\\S(.{0,126}\\S)?$",
+    "one line of 1 to 128 printable characters",
+    "Debian"
+);
+stand_in!(
+    FingerprintText,
+    lock::Fingerprint,
+    "^([0-9A-F]{40}|[0-9A-F]{64})$",
+    "a key fingerprint: 40 or 64 upper-case hexadecimal digits",
+    "4D64FEC119C2029067D6E791F8D2585B8783D481"
+);
+
+/// All grammars that a text in a file of a platform may have.
+pub(crate) fn text_formats() -> Vec<TextFormat> {
+    let mut formats = bundles_objects::text_formats();
+    formats.extend([
+        ImagePlatform::FORMAT,
+        crate::SourcePattern::FORMAT,
+        crate::ImageUser::FORMAT,
+        ProductNameText::FORMAT,
+        ReleaseVersionText::FORMAT,
+        RepositoryNameText::FORMAT,
+        PackageNameText::FORMAT,
+        SuiteNameText::FORMAT,
+        CodenameText::FORMAT,
+        ComponentText::FORMAT,
+        ReleaseFieldText::FORMAT,
+        FingerprintText::FORMAT,
+    ]);
+    formats
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn platforms() {
+        let platform: ImagePlatform = "linux/arm64".parse().unwrap();
+        assert_eq!(platform.architecture().as_str(), "arm64");
+        assert_eq!(platform.platform().architecture, "arm64");
+        assert!("windows/amd64".parse::<ImagePlatform>().is_err());
+    }
+
+    /// A text is checked by the parser that its pattern leads to, so no two types may share one.
+    #[test]
+    fn patterns_identify_types() {
+        let formats = text_formats();
+        let patterns: BTreeSet<_> = formats.iter().map(|format| format.pattern).collect();
+        assert_eq!(patterns.len(), formats.len());
+    }
+}

@@ -1,0 +1,277 @@
+//! What maintainer scripts do, without running them.
+//!
+//! A script is known by the SHA-256 of its text. `effects/*.toml` lists what each known script does on a first
+//! installation into an empty system, as verbs with parameters; the verbs are carried out here for one image. A verb
+//! whose program is not in the image (there is no dpkg, no init) leaves out the state that only this program reads.
+
+mod accounts;
+mod alternatives;
+mod certificates;
+mod distinguished_name;
+mod files;
+mod loader;
+mod loader_cache;
+mod names;
+mod pam;
+mod services;
+mod shells;
+mod table;
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Content, Entry, InstallError, InstallOptions, Kind, Owner, Package, PayloadError, Payloads, Tree,
+    TreePath,
+    install::{Diversion, Diversions},
+};
+
+pub(crate) use names::Names;
+pub use table::table_digest;
+pub(crate) use table::{Script, Verb, find, verbs_of};
+
+/// The scripts that do something on a first installation, in the order in which all packages' run.
+pub(crate) const SCRIPTS: [&str; 2] = ["preinst", "postinst"];
+
+/// Longest file that a verb reads.
+const READ_LIMIT: u64 = 8 << 20;
+
+/// Why an effect cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum EffectError {
+    /// A user or group that the lock does not know.
+    #[error("{kind} {name} has no id in the lock")]
+    Account {
+        /// `user` or `group`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A user or group that is neither in the lock nor in base-passwd.
+    #[error("there is no {kind} {name}")]
+    UnknownName {
+        /// `user` or `group`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A path that must be a file is none.
+    #[error("{path} is not a file of the image")]
+    NotFile {
+        /// The path.
+        path: TreePath,
+    },
+    /// A file has not the form that the verb reads.
+    #[error("{path} cannot be understood: {reason}")]
+    Form {
+        /// The path.
+        path: TreePath,
+        /// Why.
+        reason: String,
+    },
+    /// A path that must be free is taken.
+    #[error("{path} is taken")]
+    Taken {
+        /// The path.
+        path: TreePath,
+    },
+    /// A path leads through links that go round.
+    #[error("{path} leads through links that never end")]
+    Links {
+        /// The path.
+        path: TreePath,
+    },
+    /// A content cannot be read.
+    #[error("{path} cannot be read")]
+    Payload {
+        /// The path.
+        path: TreePath,
+        /// Why.
+        source: PayloadError,
+    },
+}
+
+impl EffectError {
+    /// What to do about it.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Account { .. } => Some("run `bundle lock`, which allocates ids"),
+            _ => None,
+        }
+    }
+}
+
+/// An image while its packages are installed.
+pub(crate) struct Image<'a> {
+    pub(crate) tree: Tree,
+    pub(crate) packages: &'a [Package],
+    pub(crate) payloads: &'a Payloads,
+    pub(crate) options: &'a InstallOptions<'a>,
+    pub(crate) names: Names,
+    pub(crate) diversions: Diversions,
+    /// `user group mode path`, in the order in which they were made.
+    pub(crate) overrides: Vec<String>,
+    pub(crate) alternatives: BTreeMap<String, alternatives::Group>,
+    enabled_units: Vec<String>,
+    pending: Pending,
+}
+
+/// What runs once, after all scripts.
+#[derive(Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a trigger of its own")]
+struct Pending {
+    /// Whether real paths come last.
+    shells: Option<bool>,
+    pam: bool,
+    shadow: bool,
+    certificates: bool,
+}
+
+impl<'a> Image<'a> {
+    pub(crate) fn new(
+        tree: Tree,
+        packages: &'a [Package],
+        payloads: &'a Payloads,
+        options: &'a InstallOptions<'a>,
+    ) -> Self {
+        Self {
+            tree,
+            packages,
+            payloads,
+            options,
+            names: Names::new(options.accounts),
+            diversions: Diversions::new(),
+            overrides: Vec::new(),
+            alternatives: BTreeMap::new(),
+            enabled_units: Vec::new(),
+            pending: Pending::default(),
+        }
+    }
+
+    pub(crate) fn into_tree(self) -> Tree {
+        self.tree
+    }
+
+    /// A package of the image by name.
+    pub(crate) fn package(&self, name: &str) -> Option<&'a Package> {
+        self.packages.iter().find(|package| package.name.as_str() == name)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.package(name).is_some()
+    }
+
+    /// Takes note of the diversions that a script makes.
+    pub(crate) fn note_diversions(&mut self, package: &Package, script: &Script) {
+        for verb in &script.effects {
+            if let Verb::Divert { path, to } = verb {
+                let diversion = Diversion { package: package.name.clone(), to: to.clone() };
+                self.diversions.insert(path.clone(), diversion);
+            }
+        }
+    }
+
+    /// Carries out what a script does.
+    pub(crate) fn apply(&mut self, package: &Package, script: &Script) -> Result<(), EffectError> {
+        let owner = Owner::Generated(package.name.as_str().into());
+        for verb in &script.effects {
+            match verb {
+                Verb::Divert { .. } => {}
+                Verb::Directory { path, mode, owner: names } => {
+                    self.directory(&owner, path, *mode, names.as_deref())?;
+                }
+                Verb::File { path, mode, owner: names } => {
+                    self.empty_file(&owner, path, *mode, names.as_deref())?;
+                }
+                Verb::Copy { from, to } => self.copy(&owner, from, to)?,
+                Verb::Symlink { path, target } => self.symlink(&owner, path, target)?,
+                Verb::Permissions { path, mode, owner: names } => {
+                    self.permissions(path, *mode, names.as_deref())?;
+                }
+                Verb::Override { path, mode, owner: names } => self.dpkg_override(path, *mode, names)?,
+                Verb::RemoveEmpty { directory, prefix, suffix } => {
+                    self.remove_empty(directory, prefix, suffix);
+                }
+                Verb::Alternative(alternative) => self.alternative(alternative),
+                Verb::User { name, home, shell } => self.user(name, home, shell)?,
+                Verb::InitScript { name } => self.init_script(&owner, name)?,
+                Verb::Unit { name } => self.unit(&owner, name)?,
+                Verb::NativeArchitecture => self.native_architecture(package)?,
+                Verb::Shells { real_last } => self.pending.shells = Some(*real_last),
+                Verb::Shadow => self.pending.shadow = true,
+                Verb::Pam => self.pending.pam = true,
+                Verb::Certificates => self.pending.certificates = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out what runs once after all scripts.
+    pub(crate) fn finish(&mut self) -> Result<(), InstallError> {
+        let in_trigger = |trigger| move |source| InstallError::Trigger { trigger, source };
+        self.write_alternatives().map_err(in_trigger("update-alternatives"))?;
+        if let Some(real_last) = self.pending.shells {
+            self.write_shells(real_last).map_err(in_trigger("update-shells"))?;
+        }
+        if self.pending.pam {
+            self.write_pam().map_err(in_trigger("pam-auth-update"))?;
+        }
+        if self.pending.shadow {
+            self.write_shadow().map_err(in_trigger("shadowconfig"))?;
+        }
+        if self.pending.certificates {
+            self.write_certificates().map_err(in_trigger("update-ca-certificates"))?;
+        }
+        if self.has("libc6") {
+            self.write_loader_cache().map_err(in_trigger("ldconfig"))?;
+        }
+        Ok(())
+    }
+
+    /// The text of a file, links followed.
+    fn text(&self, path: &TreePath) -> Result<String, EffectError> {
+        let not_file = || EffectError::NotFile { path: path.clone() };
+        let (_, entry) = self.tree.lookup(path).ok_or_else(not_file)?;
+        let Kind::File { content, .. } = &entry.kind else { return Err(not_file()) };
+        let bytes = self
+            .payloads
+            .read(content, READ_LIMIT)
+            .map_err(|source| EffectError::Payload { path: path.clone(), source })?;
+        let form = |reason: &str| EffectError::Form { path: path.clone(), reason: reason.to_owned() };
+        String::from_utf8(bytes.ok_or_else(|| form("it is too long"))?).map_err(|_| form("it is not UTF-8"))
+    }
+
+    /// Whether there is a file, links followed.
+    fn is_file(&self, path: &TreePath) -> bool {
+        self.tree.lookup(path).is_some_and(|(_, entry)| matches!(entry.kind, Kind::File { .. }))
+    }
+
+    /// Writes a file; what was there is replaced and keeps mode and owner.
+    pub(crate) fn write(
+        &mut self,
+        by: &Owner,
+        path: &TreePath,
+        bytes: Vec<u8>,
+        mode: u32,
+    ) -> Result<(), EffectError> {
+        let at = self.tree.follow(path).ok_or_else(|| EffectError::Links { path: path.clone() })?;
+        let (mode, uid, gid) = match self.tree.get(&at) {
+            Some(entry) if matches!(entry.kind, Kind::Directory) => {
+                return Err(EffectError::Taken { path: path.clone() });
+            }
+            Some(entry) => (entry.mode, entry.uid, entry.gid),
+            None => (mode, 0, 0),
+        };
+        let kind = Kind::File { content: Content::bytes(bytes), linked: false };
+        self.tree.insert(at, Entry { kind, mode, uid, gid, mtime: self.options.epoch, owner: by.clone() });
+        Ok(())
+    }
+
+    /// The numeric form of `user:group`.
+    fn ids(&self, names: Option<&str>) -> Result<(u32, u32), EffectError> {
+        let Some((user, group)) = names.and_then(|names| names.split_once(':')) else { return Ok((0, 0)) };
+        let unknown = |kind, name: &str| EffectError::UnknownName { kind, name: name.to_owned() };
+        let uid = self.names.user(user).ok_or_else(|| unknown("user", user))?;
+        let gid = self.names.group(group).ok_or_else(|| unknown("group", group))?;
+        Ok((uid, gid))
+    }
+}

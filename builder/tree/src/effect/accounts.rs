@@ -1,0 +1,75 @@
+//! Users, groups and passwords.
+
+use std::fmt::Write as _;
+
+use bundles_release::lock::AccountName;
+
+use super::{EffectError, Image};
+use crate::{Owner, TreePath};
+
+const SECONDS_OF_A_DAY: i64 = 86_400;
+
+impl Image<'_> {
+    /// `adduser --system --group`: the ids are those of the lock.
+    pub(super) fn user(
+        &mut self,
+        name: &AccountName,
+        home: &TreePath,
+        shell: &TreePath,
+    ) -> Result<(), EffectError> {
+        let missing = |kind| EffectError::Account { kind, name: name.to_string() };
+        let user = self.options.accounts.user(name.as_str()).ok_or_else(|| missing("user"))?.clone();
+        let group = self.options.accounts.group(name.as_str()).ok_or_else(|| missing("group"))?.clone();
+        // `x` sends the reader to files that only the package passwd makes.
+        let password = if self.has("passwd") { "x" } else { "*" };
+        self.append("etc/group", &format!("{name}:{password}:{}:\n", group.id), name)?;
+        self.append(
+            "etc/passwd",
+            &format!("{name}:{password}:{}:{}::{home}:{shell}\n", user.id, user.group),
+            name,
+        )
+    }
+
+    /// Adds a line unless the name has one.
+    fn append(&mut self, path: &str, line: &str, name: &AccountName) -> Result<(), EffectError> {
+        let path = TreePath::known(path);
+        let mut text = if self.is_file(&path) { self.text(&path)? } else { String::new() };
+        if text.lines().any(|line| line.split(':').next() == Some(name.as_str())) {
+            return Ok(());
+        }
+        text.push_str(line);
+        self.write(&Owner::Generated("accounts".into()), &path, text.into_bytes(), 0o644)
+    }
+
+    /// `shadowconfig on`: nobody has a password, and the place for one is in files that only root reads.
+    pub(super) fn write_shadow(&mut self) -> Result<(), EffectError> {
+        let owner = Owner::Generated("shadowconfig".into());
+        let days = self.options.epoch / SECONDS_OF_A_DAY;
+        for (from, to) in [("etc/passwd", "etc/shadow"), ("etc/group", "etc/gshadow")] {
+            let (from, to) = (TreePath::known(from), TreePath::known(to));
+            let text = self.text(&from)?;
+            let (mut open, mut hidden) = (String::new(), String::new());
+            for line in text.lines() {
+                let mut fields: Vec<&str> = line.split(':').collect();
+                let [name, password, ..] = fields[..] else { continue };
+                // `!` marks accounts that were made after passwords had moved.
+                let is_base = password == "*";
+                let locked = if is_base { "*" } else { "!" };
+                let _infallible = if to.name() == "gshadow" {
+                    writeln!(hidden, "{name}:{locked}::")
+                } else if is_base {
+                    writeln!(hidden, "{name}:{locked}:{days}:0:99999:7:::")
+                } else {
+                    writeln!(hidden, "{name}:{locked}:{days}::::::")
+                };
+                fields[1] = "x";
+                open.push_str(&fields.join(":"));
+                open.push('\n');
+            }
+            self.write(&owner, &from, open.into_bytes(), 0o644)?;
+            self.write(&owner, &to, hidden.into_bytes(), 0o640)?;
+            self.permissions(&to, 0o640, Some("root:shadow"))?;
+        }
+        Ok(())
+    }
+}

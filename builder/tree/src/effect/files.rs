@@ -1,0 +1,134 @@
+//! Verbs for single files.
+
+use super::{EffectError, Image};
+use crate::{Content, Entry, Kind, Owner, Package, TreePath};
+
+impl Image<'_> {
+    fn place(&self, path: &TreePath) -> Result<TreePath, EffectError> {
+        self.tree.resolve(path).ok_or_else(|| EffectError::Links { path: path.clone() })
+    }
+
+    /// `mkdir -p`, then mode and owner, unless a directory is there.
+    pub(super) fn directory(
+        &mut self,
+        by: &Owner,
+        path: &TreePath,
+        mode: u32,
+        names: Option<&str>,
+    ) -> Result<(), EffectError> {
+        let at = self.place(path)?;
+        match self.tree.lookup(&at) {
+            Some((_, entry)) if matches!(entry.kind, Kind::Directory) => return Ok(()),
+            Some(_) => return Err(EffectError::Taken { path: path.clone() }),
+            None => {}
+        }
+        let (uid, gid) = self.ids(names)?;
+        let mtime = self.options.epoch;
+        self.tree.insert(at, Entry { kind: Kind::Directory, mode, uid, gid, mtime, owner: by.clone() });
+        Ok(())
+    }
+
+    pub(super) fn empty_file(
+        &mut self,
+        by: &Owner,
+        path: &TreePath,
+        mode: u32,
+        names: Option<&str>,
+    ) -> Result<(), EffectError> {
+        if !self.is_file(path) {
+            self.write(by, path, Vec::new(), mode)?;
+        }
+        self.permissions(path, mode, names)
+    }
+
+    /// `cp -p` unless there is a file.
+    pub(super) fn copy(&mut self, by: &Owner, from: &TreePath, to: &TreePath) -> Result<(), EffectError> {
+        if self.is_file(to) {
+            return Ok(());
+        }
+        let source = self.tree.lookup(from).map(|(_, entry)| entry.clone());
+        let mut entry = source.ok_or_else(|| EffectError::NotFile { path: from.clone() })?;
+        let Kind::File { linked, .. } = &mut entry.kind else {
+            return Err(EffectError::NotFile { path: from.clone() });
+        };
+        *linked = false;
+        entry.owner = by.clone();
+        let at = self.place(to)?;
+        self.tree.insert(at, entry);
+        Ok(())
+    }
+
+    pub(super) fn symlink(&mut self, by: &Owner, path: &TreePath, target: &str) -> Result<(), EffectError> {
+        let at = self.place(path)?;
+        let mut owner = by.clone();
+        if let Some(entry) = self.tree.get(&at) {
+            match &entry.kind {
+                Kind::Directory if self.tree.below(&at).next().is_some() => {
+                    return Err(EffectError::Taken { path: path.clone() });
+                }
+                // A package's own link with that target stays the package's.
+                Kind::Symlink(have) if have == target => owner = entry.owner.clone(),
+                _ => {}
+            }
+        }
+        let kind = Kind::Symlink(target.to_owned());
+        self.tree.insert(at, Entry { kind, mode: 0o777, uid: 0, gid: 0, mtime: self.options.epoch, owner });
+        Ok(())
+    }
+
+    /// Mode and owner of what exists; nothing happens otherwise.
+    pub(super) fn permissions(
+        &mut self,
+        path: &TreePath,
+        mode: u32,
+        names: Option<&str>,
+    ) -> Result<(), EffectError> {
+        let (uid, gid) = self.ids(names)?;
+        let at = self.tree.follow(path).ok_or_else(|| EffectError::Links { path: path.clone() })?;
+        if let Some(entry) = self.tree.get_mut(&at) {
+            entry.mode = mode;
+            entry.uid = uid;
+            entry.gid = gid;
+        }
+        Ok(())
+    }
+
+    pub(super) fn dpkg_override(
+        &mut self,
+        path: &TreePath,
+        mode: u32,
+        names: &str,
+    ) -> Result<(), EffectError> {
+        self.permissions(path, mode, Some(names))?;
+        self.overrides.push(format!("{} {mode:o} {path}\n", names.replace(':', " ")));
+        Ok(())
+    }
+
+    pub(super) fn remove_empty(&mut self, directory: &TreePath, prefix: &str, suffix: &str) {
+        let empty: Vec<TreePath> = self
+            .tree
+            .below(directory)
+            .filter(|(path, entry)| {
+                matches!(entry.kind, Kind::Directory)
+                    && path.parent().as_ref() == Some(directory)
+                    && path.name().starts_with(prefix)
+                    && path.name().ends_with(suffix)
+            })
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in empty {
+            // A directory that is not empty stays.
+            self.tree.remove(&path);
+        }
+    }
+
+    pub(super) fn native_architecture(&mut self, package: &Package) -> Result<(), EffectError> {
+        let path = TreePath::known("var/lib/dpkg/arch-native");
+        let owner = Owner::Generated("dpkg".into());
+        let content = Content::bytes(format!("{}\n", package.architecture).into_bytes());
+        let kind = Kind::File { content, linked: false };
+        let at = self.place(&path)?;
+        self.tree.insert(at, Entry { kind, mode: 0o644, uid: 0, gid: 0, mtime: self.options.epoch, owner });
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! From packages to a tree, the way dpkg would.
+
+mod relation;
+mod source;
+mod unpack;
+
+use std::collections::BTreeMap;
+
+pub use source::{SourceFile, place_sources};
+
+use builder_inputs::{AccountKind, AccountRequest};
+use bundles_release::lock::{Accounts, PackageName};
+use registry_wire::Digest;
+
+use crate::{
+    Entry, InstallError, Kind, Owner, Package, Payloads, Tree, TreePath,
+    effect::{Image, SCRIPTS, Script, Verb},
+    record,
+};
+
+/// What decides about a tree besides its packages.
+#[derive(Debug, Clone)]
+pub struct InstallOptions<'a> {
+    /// Ids of users and groups that packages make.
+    pub accounts: &'a Accounts,
+    /// Whole seconds since 1970: the time of generated files, and the latest time of any file.
+    pub epoch: i64,
+}
+
+/// Users and groups that the scripts of `packages` make, in the order in which they would.
+pub fn accounts_needed(packages: &[Package]) -> Result<Vec<AccountRequest>, InstallError> {
+    let scripts = known_scripts(packages)?;
+    let users = scripts.iter().flat_map(|(_, script)| &script.effects).filter_map(|verb| match verb {
+        Verb::User { name, .. } => {
+            Some(AccountRequest { name: name.clone(), kind: AccountKind::UserWithGroup })
+        }
+        _ => None,
+    });
+    Ok(users.collect())
+}
+
+/// Makes the tree of `packages`, in the order in which they are configured.
+///
+/// `payloads` must know the payload of every package.
+pub fn install(
+    packages: &[Package],
+    payloads: &Payloads,
+    options: &InstallOptions<'_>,
+) -> Result<Tree, InstallError> {
+    let mut tree = Tree::new(options.epoch);
+    if packages.is_empty() {
+        return Ok(tree);
+    }
+    merge_usr(&mut tree, packages, options.epoch);
+    let scripts = known_scripts(packages)?;
+    let mut image = Image::new(tree, packages, payloads, options);
+    // Diversions stand before anything is unpacked, as they would for packages that come after.
+    for (package, script) in &scripts {
+        image.note_diversions(package, script);
+    }
+    for package in packages {
+        unpack::unpack(&mut image, package)?;
+    }
+    for phase in SCRIPTS {
+        for (package, script) in scripts.iter().filter(|(_, script)| script.name == phase) {
+            image.apply(package, script).map_err(|source| InstallError::Effect {
+                package: package.name.clone(),
+                script: phase,
+                source,
+            })?;
+        }
+    }
+    image.finish()?;
+    record::write(&mut image)?;
+    tree = image.into_tree();
+    clamp(&mut tree, options.epoch);
+    Ok(tree)
+}
+
+/// /usr is merged before anything is unpacked, so that no package's /lib replaces the link.
+fn merge_usr(tree: &mut Tree, packages: &[Package], epoch: i64) {
+    let has_lib64 = packages.iter().any(|package| package.architecture.as_str() == "amd64");
+    let owner = Owner::Generated("merged-usr".into());
+    let entry = |kind, mode| Entry { kind, mode, uid: 0, gid: 0, mtime: epoch, owner: owner.clone() };
+    for name in ["bin", "lib", "lib64", "sbin"] {
+        if name != "lib64" || has_lib64 {
+            let target = format!("usr/{name}");
+            tree.insert(TreePath::known(&target), entry(Kind::Directory, 0o755));
+            tree.insert(TreePath::known(name), entry(Kind::Symlink(target), 0o777));
+        }
+    }
+}
+
+/// Looks up every script that dpkg would run; the first unknown one is an error.
+fn known_scripts(packages: &[Package]) -> Result<Vec<(&Package, &'static Script)>, InstallError> {
+    let mut scripts = Vec::new();
+    for package in packages {
+        for name in ["preinst", "postinst", "config"] {
+            let Some(text) = package.control_text(name) else { continue };
+            let digest = Digest::of(text.as_bytes());
+            match crate::effect::find(digest) {
+                Some(script) if script.name == name => scripts.push((package, script)),
+                // One text may serve as several scripts; where it does nothing, its name does not matter.
+                Some(script) if script.effects.is_empty() => {}
+                _ => {
+                    return Err(InstallError::UnknownScript {
+                        package: package.name.clone(),
+                        script: name,
+                        digest,
+                        verbs: crate::effect::verbs_of(text),
+                    });
+                }
+            }
+        }
+    }
+    Ok(scripts)
+}
+
+fn clamp(tree: &mut Tree, epoch: i64) {
+    let paths: Vec<TreePath> =
+        tree.iter().filter(|(_, entry)| entry.mtime > epoch).map(|(path, _)| path.clone()).collect();
+    for path in paths {
+        if let Some(entry) = tree.get_mut(&path) {
+            entry.mtime = epoch;
+        }
+    }
+}
+
+/// A diversion of dpkg: what other packages than `package` bring to one path goes to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Diversion {
+    pub(crate) package: PackageName,
+    pub(crate) to: TreePath,
+}
+
+/// Diversions by diverted path.
+pub(crate) type Diversions = BTreeMap<TreePath, Diversion>;

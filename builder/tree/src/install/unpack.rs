@@ -1,0 +1,143 @@
+//! One package's members enter the tree.
+
+use crate::{
+    Content, Entry, InstallError, Kind, MemberKind, Owner, Package, PackageMember, TreePath, effect::Image,
+};
+
+use super::relation::replaces;
+
+const NO_REPLACES: &str = "neither package declares that it replaces the other";
+const NOT_DIRECTORY: &str = "a directory and something else cannot share a path";
+
+/// What happens to a member whose path is taken.
+enum Verdict {
+    Replace,
+    Keep,
+}
+
+pub(super) fn unpack(image: &mut Image<'_>, package: &Package) -> Result<(), InstallError> {
+    for member in &package.members {
+        place(image, package, member)?;
+    }
+    Ok(())
+}
+
+fn place(image: &mut Image<'_>, package: &Package, member: &PackageMember) -> Result<(), InstallError> {
+    let path = target(image, package, &member.path)?;
+    if let Some(existing) = image.tree.get(&path) {
+        match decide(image, package, member, &path, existing)? {
+            Verdict::Keep => return Ok(()),
+            Verdict::Replace => {}
+        }
+    }
+    let owner = Owner::Package(package.name.as_str().into());
+    let kind = match &member.kind {
+        MemberKind::Directory => Kind::Directory,
+        MemberKind::Symlink(target) => Kind::Symlink(target.clone()),
+        MemberKind::File { offset, length } => {
+            let content = if *length == 0 {
+                Content::bytes([])
+            } else {
+                Content::Payload { package: package.sha256, offset: *offset, length: *length }
+            };
+            Kind::File { content, linked: false }
+        }
+        MemberKind::HardLink(first) => {
+            let first = target(image, package, first)?;
+            let missing = || InstallError::HardLink {
+                package: package.name.clone(),
+                path: path.clone(),
+                target: first.clone(),
+            };
+            // A link to a file that another package replaced would tie the two together; dpkg has no such case.
+            let entry =
+                image.tree.get_mut(&first).filter(|entry| entry.owner == owner).ok_or_else(missing)?;
+            let Kind::File { linked, .. } = &mut entry.kind else { return Err(missing()) };
+            *linked = true;
+            let entry = entry.clone();
+            image.tree.insert(path, entry);
+            return Ok(());
+        }
+    };
+    let (uid, gid) = image.names.owner_of(&member.user, member.uid, &member.group, member.gid);
+    let mode = if matches!(kind, Kind::Symlink(_)) { 0o777 } else { member.mode };
+    image.tree.insert(path, Entry { kind, mode, uid, gid, mtime: member.mtime, owner });
+    Ok(())
+}
+
+/// Where a path of this package goes: diversions of other packages first, then the links on the way.
+fn target(image: &Image<'_>, package: &Package, path: &TreePath) -> Result<TreePath, InstallError> {
+    let path = match image.diversions.get(path) {
+        Some(diversion) if diversion.package != package.name => &diversion.to,
+        _ => path,
+    };
+    image
+        .tree
+        .resolve(path)
+        .ok_or_else(|| InstallError::Links { package: package.name.clone(), path: path.clone() })
+}
+
+fn decide(
+    image: &Image<'_>,
+    package: &Package,
+    member: &PackageMember,
+    path: &TreePath,
+    existing: &Entry,
+) -> Result<Verdict, InstallError> {
+    let is_directory = |path: &TreePath| {
+        image.tree.lookup(path).is_some_and(|(_, entry)| matches!(entry.kind, Kind::Directory))
+    };
+    let conflict = |rule| InstallError::Conflict {
+        path: path.clone(),
+        first: existing.owner.to_string(),
+        first_kind: kind_name(&existing.kind),
+        second: package.name.clone(),
+        second_kind: member_kind_name(&member.kind),
+        rule,
+    };
+    match (&existing.kind, &member.kind) {
+        // The first package that brings a directory decides about its mode; ours yield to any package.
+        (Kind::Directory, MemberKind::Directory) => {
+            let ours = matches!(existing.owner, Owner::Generated(_));
+            Ok(if ours { Verdict::Replace } else { Verdict::Keep })
+        }
+        // A link to a directory stays, as dpkg has it: this is how merged /usr works.
+        (Kind::Symlink(_), MemberKind::Directory) if is_directory(path) => Ok(Verdict::Keep),
+        (Kind::Symlink(have), MemberKind::Symlink(want)) if have == want => {
+            let ours = matches!(existing.owner, Owner::Generated(_));
+            Ok(if ours { Verdict::Replace } else { Verdict::Keep })
+        }
+        (Kind::Directory, _) | (_, MemberKind::Directory) => Err(conflict(NOT_DIRECTORY)),
+        _ => {
+            let Owner::Package(name) = &existing.owner else { return Ok(Verdict::Replace) };
+            let Some(other) = image.package(name) else { return Err(conflict(NO_REPLACES)) };
+            if other.name == package.name {
+                return Err(conflict("the package brings the path twice, once through a link"));
+            }
+            if replaces(package, other) {
+                Ok(Verdict::Replace)
+            } else if replaces(other, package) {
+                Ok(Verdict::Keep)
+            } else {
+                Err(conflict(NO_REPLACES))
+            }
+        }
+    }
+}
+
+const fn kind_name(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Directory => "directory",
+        Kind::File { .. } => "file",
+        Kind::Symlink(_) => "symbolic link",
+    }
+}
+
+const fn member_kind_name(kind: &MemberKind) -> &'static str {
+    match kind {
+        MemberKind::Directory => "directory",
+        MemberKind::File { .. } => "file",
+        MemberKind::Symlink(_) => "symbolic link",
+        MemberKind::HardLink(_) => "hard link",
+    }
+}

@@ -1,0 +1,263 @@
+//! What one `.deb` holds (deb(5)).
+
+mod archive;
+mod compression;
+mod control;
+mod error;
+mod tar;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read, Write},
+    path::PathBuf,
+};
+
+use bundles_release::lock::{Architecture, PackageName, Version};
+use registry_wire::{Digest, Hasher};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use control::Paragraph;
+pub use error::PackageError;
+
+use crate::TreePath;
+use archive::Archive;
+
+/// A package that an image is made of.
+#[derive(Debug, Clone)]
+pub struct PackageInput {
+    /// Its name.
+    pub name: PackageName,
+    /// Its version.
+    pub version: Version,
+    /// Its architecture, `all` included.
+    pub architecture: Architecture,
+    /// The file.
+    pub deb: PathBuf,
+    /// What the lock says the file hashes to.
+    pub sha256: Digest,
+}
+
+/// What a `.deb` holds, except for the bytes of its files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    /// SHA-256 of the `.deb`.
+    pub sha256: Digest,
+    /// Its name.
+    pub name: PackageName,
+    /// Its version.
+    pub version: Version,
+    /// Its architecture.
+    pub architecture: Architecture,
+    /// The members of its control archive by name: `control`, `postinst`, `md5sums`…
+    pub control: BTreeMap<String, ControlFile>,
+    /// The members of its data archive in their order.
+    pub members: Vec<PackageMember>,
+}
+
+/// A member of a package's control archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlFile {
+    /// Its mode.
+    pub mode: u32,
+    /// Its text.
+    pub text: String,
+}
+
+/// A member of a package's data archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageMember {
+    /// Where it goes.
+    pub path: TreePath,
+    /// What it is.
+    pub kind: MemberKind,
+    /// The lowest twelve bits of its mode.
+    pub mode: u32,
+    /// Numeric user.
+    pub uid: u32,
+    /// Numeric group.
+    pub gid: u32,
+    /// Name of the user.
+    pub user: String,
+    /// Name of the group.
+    pub group: String,
+    /// Whole seconds since 1970.
+    pub mtime: i64,
+}
+
+/// What a member of a data archive is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberKind {
+    /// A directory.
+    Directory,
+    /// A file: where its bytes are in the unpacked data archive.
+    File {
+        /// Where they start.
+        offset: u64,
+        /// How many they are.
+        length: u64,
+    },
+    /// A symbolic link and its target as written.
+    Symlink(String),
+    /// One more name of a file that came before.
+    HardLink(TreePath),
+}
+
+/// A package whose data archive was written out.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// What it holds.
+    pub package: Package,
+    /// SHA-256 of the data archive.
+    pub payload: Digest,
+    /// Length of the data archive.
+    pub length: u64,
+}
+
+/// Longest control archive that is read.
+const CONTROL_LIMIT: u64 = 16 << 20;
+/// Longest data archive that is read.
+const PAYLOAD_LIMIT: u64 = 16 << 30;
+
+impl Package {
+    /// Reads a `.deb`, checks that it is the locked file, and writes its data archive, decompressed, to `payload`.
+    /// What was written counts only if this succeeds.
+    pub fn unpack(input: &PackageInput, payload: &mut dyn Write) -> Result<Unpacked, PackageError> {
+        let name = &input.name;
+        let open = |source| PackageError::Open { package: name.clone(), path: input.deb.clone(), source };
+        let file = File::open(&input.deb).map_err(open)?;
+        let mut source =
+            Hashing { inner: io::BufReader::with_capacity(256 << 10, file), hasher: Hasher::new() };
+        let parsed = read_deb(input, &mut source, payload);
+        // What is wrong inside a file that is not the locked one does not matter; that it is another one does.
+        io::copy(&mut source, &mut io::sink()).map_err(open)?;
+        let found = source.hasher.finish();
+        if found != input.sha256 {
+            return Err(PackageError::Corrupted {
+                package: name.clone(),
+                path: input.deb.clone(),
+                expected: input.sha256,
+                found,
+            });
+        }
+        let unpacked = parsed?;
+        let field = |key: &str| unpacked.package.paragraph().get(key).unwrap_or_default().to_owned();
+        for (key, expected) in [
+            ("Package", input.name.as_str()),
+            ("Version", input.version.as_str()),
+            ("Architecture", input.architecture.as_str()),
+        ] {
+            let found = field(key);
+            if found != expected {
+                return Err(PackageError::Identity {
+                    package: name.clone(),
+                    field: key,
+                    expected: expected.to_owned(),
+                    found,
+                });
+            }
+        }
+        Ok(unpacked)
+    }
+
+    /// Its control paragraph.
+    pub(crate) fn paragraph(&self) -> Paragraph<'_> {
+        Paragraph::parse(self.control.get("control").map_or("", |file| file.text.as_str()))
+    }
+
+    /// Text of a member of its control archive.
+    pub(crate) fn control_text(&self, member: &str) -> Option<&str> {
+        self.control.get(member).map(|file| file.text.as_str())
+    }
+}
+
+fn read_deb(
+    input: &PackageInput,
+    source: &mut dyn Read,
+    payload: &mut dyn Write,
+) -> Result<Unpacked, PackageError> {
+    let name = &input.name;
+    let broken =
+        |reason: String| PackageError::Format { package: name.clone(), member: "archive".into(), reason };
+    let mut archive = Archive::new(source).map_err(broken)?;
+    let mut control = None;
+    while let Some(mut member) = archive.next_member().map_err(broken)? {
+        let member_name = member.name.clone();
+        let in_member = |reason: String| PackageError::Format {
+            package: name.clone(),
+            member: member_name.clone(),
+            reason,
+        };
+        match member_name.split_once(".tar") {
+            None if member_name == "debian-binary" => {
+                let mut text = Vec::new();
+                member
+                    .data()
+                    .take(64)
+                    .read_to_end(&mut text)
+                    .map_err(|error| in_member(error.to_string()))?;
+                if !text.starts_with(b"2.") {
+                    return Err(in_member("the format is not 2.x".to_owned()));
+                }
+            }
+            Some(("control", suffix)) => {
+                let mut sink = io::sink();
+                let reader = compression::reader(suffix, member.data()).map_err(in_member)?;
+                let mut tar = tar::Reader::new(reader, &mut sink, CONTROL_LIMIT);
+                control = Some(control::read(&mut tar).map_err(|fault| fault.in_package(name))?);
+            }
+            Some(("data", suffix)) => {
+                let control =
+                    control.ok_or_else(|| in_member("the data comes before the control".to_owned()))?;
+                let reader = compression::reader(suffix, member.data()).map_err(in_member)?;
+                let mut hashed = HashingWriter { inner: payload, hasher: Hasher::new() };
+                let mut tar = tar::Reader::new(reader, &mut hashed, PAYLOAD_LIMIT);
+                let members = tar::members(&mut tar).map_err(|fault| fault.in_package(name))?;
+                let length = hashed.hasher.length();
+                let package = Package {
+                    sha256: input.sha256,
+                    name: name.clone(),
+                    version: input.version.clone(),
+                    architecture: input.architecture.clone(),
+                    control,
+                    members,
+                };
+                return Ok(Unpacked { package, payload: hashed.hasher.finish(), length });
+            }
+            // A name that starts with `_` may be skipped, says deb(5); another one means a newer format.
+            _ if member_name.starts_with('_') => {}
+            _ => return Err(in_member("it is not a member of a .deb".to_owned())),
+        }
+    }
+    Err(broken("there is no data.tar".to_owned()))
+}
+
+struct Hashing<R> {
+    inner: R,
+    hasher: Hasher,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+struct HashingWriter<'a> {
+    inner: &'a mut dyn Write,
+    hasher: Hasher,
+}
+
+impl Write for HashingWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}

@@ -1,0 +1,82 @@
+//! The control archive: scripts, lists and the control paragraph (deb-control(5)).
+
+use std::{collections::BTreeMap, io::Read};
+
+use super::{ControlFile, error::Fault, tar};
+
+/// Reads all members of a control archive.
+pub(super) fn read<R: Read>(tar: &mut tar::Reader<'_, R>) -> Result<BTreeMap<String, ControlFile>, Fault> {
+    let mut files = BTreeMap::new();
+    while let Some(header) = tar.next_header()? {
+        if header.path.is_root() {
+            continue;
+        }
+        let name = header.path.as_str().to_owned();
+        if !matches!(header.kind, tar::HeaderKind::File) || name.contains('/') {
+            return Err(Fault::new(name, "only files are expected in the control archive"));
+        }
+        let bytes = tar.read_content(header.size)?;
+        let text = String::from_utf8(bytes).map_err(|_| Fault::new(name.clone(), "it is not UTF-8"))?;
+        files.insert(name, ControlFile { mode: header.mode, text });
+    }
+    if files.contains_key("control") { Ok(files) } else { Err(Fault::new("control", "it is missing")) }
+}
+
+/// A paragraph of fields, in their order. Names compare without regard to case.
+pub(crate) struct Paragraph<'a> {
+    fields: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Paragraph<'a> {
+    /// Reads the first paragraph of `text`. A value keeps its continuation lines as written.
+    pub(crate) fn parse(text: &'a str) -> Self {
+        let mut fields: Vec<(&str, &str)> = Vec::new();
+        let mut start = 0;
+        let mut open: Option<(&str, usize)> = None;
+        for line in text.split_inclusive('\n') {
+            let end = start + line.len();
+            let content = line.trim_end_matches('\n');
+            if content.is_empty() {
+                break;
+            }
+            if !content.starts_with([' ', '\t', '#']) {
+                if let Some((name, from)) = open.take() {
+                    fields.push((name, text[from..start].trim()));
+                }
+                if let Some((name, _)) = content.split_once(':') {
+                    open = Some((name, start + name.len() + 1));
+                }
+            }
+            start = end;
+        }
+        if let Some((name, from)) = open {
+            fields.push((name, text[from..start].trim()));
+        }
+        Self { fields }
+    }
+
+    /// The value of a field.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
+        self.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+    }
+
+    /// All fields in their order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.fields.iter().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_keep_their_lines() {
+        let text = "Package: a\nDescription: short\n long\n .\n more\nTag: x,\n y\n\nPackage: b\n";
+        let paragraph = Paragraph::parse(text);
+        assert_eq!(paragraph.get("package"), Some("a"));
+        assert_eq!(paragraph.get("Description"), Some("short\n long\n .\n more"));
+        assert_eq!(paragraph.get("Tag"), Some("x,\n y"));
+        assert_eq!(paragraph.fields().count(), 3);
+    }
+}

@@ -1,0 +1,160 @@
+//! Reading the bytes of a tree's files.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use registry_wire::{Digest, Hasher};
+
+use crate::Content;
+
+/// Where the unpacked payloads of packages are on this machine.
+#[derive(Debug, Default)]
+pub struct Payloads {
+    files: BTreeMap<Digest, PathBuf>,
+    open: Mutex<BTreeMap<Digest, std::sync::Arc<File>>>,
+}
+
+/// Why the bytes of a file could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// The payload of a package is not known.
+    #[error("package sha256:{} is not unpacked", package.hex())]
+    Unknown {
+        /// SHA-256 of the `.deb`.
+        package: Digest,
+    },
+    /// A payload could not be opened or read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file of the recipe is not what it was when the build began.
+    #[error("{} changed while it was read", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The receiver of the bytes failed.
+    #[error("cannot write the content of a file")]
+    Write(#[source] io::Error),
+}
+
+/// Bytes moved at once.
+const CHUNK: usize = 256 << 10;
+
+impl Payloads {
+    /// No payload.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Says where the payload of the package with that SHA-256 is.
+    pub fn add(&mut self, package: Digest, path: PathBuf) {
+        self.files.insert(package, path);
+    }
+
+    fn file(&self, package: Digest) -> Result<(std::sync::Arc<File>, &Path), PayloadError> {
+        let path = self.files.get(&package).ok_or(PayloadError::Unknown { package })?;
+        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(file) = open.get(&package) {
+            return Ok((file.clone(), path));
+        }
+        let file = File::open(path).map_err(|source| PayloadError::Read { path: path.clone(), source })?;
+        let file = std::sync::Arc::new(file);
+        open.insert(package, file.clone());
+        Ok((file, path))
+    }
+
+    /// Reads a content of at most `limit` bytes; nothing if it is longer.
+    pub fn read(&self, content: &Content, limit: u64) -> Result<Option<Vec<u8>>, PayloadError> {
+        if content.length() > limit {
+            return Ok(None);
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(content.length()).unwrap_or_default());
+        self.copy(content, &mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// Reads a range that lies inside a content.
+    pub(crate) fn range(&self, content: &Content, start: u64, length: u64) -> Result<Vec<u8>, PayloadError> {
+        if let Content::Payload { package, offset, .. } = content {
+            let (file, path) = self.file(*package)?;
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
+            file.read_exact_at(&mut bytes, offset + start)
+                .map_err(|source| PayloadError::Read { path: path.to_owned(), source })?;
+            return Ok(bytes);
+        }
+        let mut bytes = Vec::new();
+        self.copy(content, &mut bytes)?;
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        Ok(bytes.into_iter().skip(start).take(length).collect())
+    }
+
+    /// Writes all bytes of a content to `to`.
+    pub fn copy(&self, content: &Content, to: &mut dyn io::Write) -> Result<(), PayloadError> {
+        match content {
+            Content::Bytes(bytes) => to.write_all(bytes).map_err(PayloadError::Write),
+            Content::Payload { package, offset, length } => {
+                let (file, path) = self.file(*package)?;
+                copy_range(&file, path, *offset, *length, to)
+            }
+            Content::Host { path, digest, length } => {
+                let file =
+                    File::open(path).map_err(|source| PayloadError::Read { path: path.clone(), source })?;
+                let mut hashed = Hashed { hasher: Hasher::new(), to };
+                copy_range(&file, path, 0, *length, &mut hashed)?;
+                if hashed.hasher.finish() == *digest {
+                    Ok(())
+                } else {
+                    Err(PayloadError::Changed { path: path.clone() })
+                }
+            }
+        }
+    }
+}
+
+struct Hashed<'a> {
+    hasher: Hasher,
+    to: &'a mut dyn io::Write,
+}
+
+impl io::Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+fn copy_range(
+    file: &File,
+    path: &Path,
+    mut offset: u64,
+    mut length: u64,
+    to: &mut dyn io::Write,
+) -> Result<(), PayloadError> {
+    let mut buffer = vec![0; CHUNK.min(usize::try_from(length).unwrap_or(CHUNK))];
+    while length > 0 {
+        let part = usize::try_from(length).unwrap_or(CHUNK).min(CHUNK);
+        file.read_exact_at(&mut buffer[..part], offset)
+            .map_err(|source| PayloadError::Read { path: path.to_owned(), source })?;
+        to.write_all(&buffer[..part]).map_err(PayloadError::Write)?;
+        offset += part as u64;
+        length -= part as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! Names that stand in a release: product, environment, part, version.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use registry_wire::Tag;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident, $error:ident, $expected:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        #[doc = concat!("A text that is not ", $expected, ".")]
+        #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+        #[error("`{text}` is not {}", $expected)]
+        pub struct $error {
+            text: String,
+        }
+
+        impl FromStr for $name {
+            type Err = $error;
+
+            fn from_str(text: &str) -> Result<Self, $error> {
+                let check: fn(&str) -> bool = $check;
+                if check(text) { Ok(Self(text.to_owned())) } else { Err($error { text: text.to_owned() }) }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(&self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+/// A DNS label (RFC 1123), since these names become names of Kubernetes objects and parts of tags.
+fn is_label(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=63).contains(&bytes.len())
+        && is_word(bytes[0])
+        && is_word(bytes[bytes.len() - 1])
+        && bytes.iter().all(|byte| is_word(*byte) || *byte == b'-')
+}
+
+identifier!(
+    /// What is released: the name of a platform, such as `shop`.
+    ProductName,
+    ProductNameError,
+    "a product name: 1 to 63 lower-case letters, digits and inner dashes",
+    is_label
+);
+
+identifier!(
+    /// Where a release runs: `test`, `production`.
+    EnvironmentName,
+    EnvironmentNameError,
+    "an environment name: 1 to 63 lower-case letters, digits and inner dashes",
+    is_label
+);
+
+identifier!(
+    /// One service of a release: `api`. Images carry the name of the part that builds them.
+    PartName,
+    PartNameError,
+    "a part name: 1 to 63 lower-case letters, digits and inner dashes",
+    is_label
+);
+
+/// Beginnings of tags that mean something else in the repository of a release.
+const RESERVED_PREFIXES: [&str; 5] = ["channel-", "trust-root-", "proposal-", "fresh-", "sha256-"];
+/// End of the tag of a carrier index.
+const CARRIER_SUFFIX: &str = "-all";
+
+identifier!(
+    /// Version of a release, `1.4.2`. It is also the tag of the release, so it follows the grammar of tags and leaves
+    /// out the tags that mean something else.
+    ReleaseVersion,
+    ReleaseVersionError,
+    "a version: 1 to 100 letters, digits, _, . and -, not ending in -all, not starting with channel-, trust-root-, \
+     proposal-, fresh- or sha256-",
+    |text| text.len() <= 100
+        && text.parse::<Tag>().is_ok()
+        && !text.ends_with(CARRIER_SUFFIX)
+        && !RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+);
+
+impl ReleaseVersion {
+    /// Tag of the release.
+    #[allow(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "every version is a tag; the grammar above starts from it"
+    )]
+    pub fn tag(&self) -> Tag {
+        self.0.parse().expect("a version is a tag")
+    }
+
+    /// Tag of the carrier index, which lists the release and its images for garbage collectors and copy tools.
+    #[allow(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "a version has at most 100 characters, a tag at most 128"
+    )]
+    pub fn carrier_tag(&self) -> Tag {
+        format!("{}{CARRIER_SUFFIX}", self.0).parse().expect("a version and the suffix are a tag")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels() {
+        for good in ["a", "shop", "api-2", "0", &"x".repeat(63)] {
+            assert!(good.parse::<ProductName>().is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a_b", "a.b", "ä", "a/b", &"x".repeat(64)] {
+            assert!(bad.parse::<PartName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn versions_are_tags_and_nothing_else() {
+        for good in ["1.4.2", "v1", "2026.11.24", "0.0.0-dev", "1.0_rc1"] {
+            let version: ReleaseVersion = good.parse().unwrap();
+            assert_eq!(version.tag().as_str(), good);
+            assert_eq!(version.carrier_tag().as_str(), format!("{good}-all"));
+        }
+        for bad in
+            ["", ".1", "-1", "1+b", "1-all", "channel-x", "trust-root-1", "sha256-00", &"1".repeat(101)]
+        {
+            assert!(bad.parse::<ReleaseVersion>().is_err(), "{bad}");
+        }
+    }
+}

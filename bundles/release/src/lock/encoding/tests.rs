@@ -1,0 +1,289 @@
+use proptest::prelude::*;
+use registry_wire::Digest;
+
+use super::*;
+use crate::lock::{
+    Architecture, LockedIndex, PackageName, PackageRequest, Priority, Satisfied, SourcePackage, Version,
+};
+
+const GOLDEN: &str = r#"# Written by `bundle lock`; commit it, do not edit it.
+# Every package by hash, and the signed Release that vouches for it. Where to fetch from is not part of it.
+format = 1
+
+[encoders]
+tar = "tar1"
+gzip = "gz1"
+
+[[suite]]
+name = "bookworm"
+origin = "Debian"
+label = "Debian \"12\""
+codename = "bookworm"
+components = ["main"]
+architectures = ["amd64"]
+date = "2025-05-17T09:15:04Z"
+release = "sha256:4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865"
+keys = [
+    "B8B80B5B623EAB6AD8775C45B7C5D7D6350947F8",
+]
+
+[[suite.index]]
+path = "main/binary-amd64/Packages.xz"
+sha256 = "sha256:53c234e5e8472b6ac51c1ae1cab3fe06fad053beb8ebfd8977b010655bfdd3c3"
+size = 8792132
+
+[recipe.cache]
+suite = "bookworm"
+request = "sha256:1121cfccd5913f0a63fec40a6ffd44ea64f9dc135c66634ba001d10bcf4302a2"
+packages = [
+    "bookworm/libc6:amd64",
+    "bookworm/redis-server:amd64",
+]
+
+[[recipe.cache.satisfied]]
+package = "adduser"
+needed-by = ["redis-server"]
+reason = "the lock allocates ids"
+
+[[accounts.user]]
+name = "redis"
+id = 100
+group = 100
+
+[[accounts.group]]
+name = "redis"
+id = 100
+
+[[package]]
+name = "libc6"
+version = "2.36-9+deb12u10"
+architecture = "amd64"
+suite = "bookworm"
+component = "main"
+source = { name = "glibc", version = "2.36-9+deb12u10" }
+essential = true
+priority = "optional"
+size = 2757452
+sha256 = "sha256:7de1555df0c2700329e815b93b32c571c3ea54dc967b89e81ab73b9972b72d1d"
+path = "pool/main/g/glibc/libc6_2.36-9+deb12u10_amd64.deb"
+
+[[package]]
+name = "redis-server"
+version = "5:7.0.15-1~deb12u4"
+architecture = "amd64"
+suite = "bookworm"
+component = "main"
+source = { name = "redis", version = "5:7.0.15-1~deb12u4" }
+priority = "optional"
+size = 72240
+sha256 = "sha256:f0b5c2c2211c8d67ed15e75e656c7862d086e9245420892a7de62cd9ec582a06"
+path = "pool/main/r/redis/redis-server_7.0.15-1~deb12u4_amd64.deb"
+"#;
+
+#[test]
+fn golden_bytes() {
+    let lock = Lock::parse(GOLDEN).unwrap();
+    assert_eq!(lock.to_toml(), GOLDEN);
+    assert_eq!(lock.digest(), Digest::of(GOLDEN.as_bytes()));
+    let cache = "cache".parse().unwrap();
+    let names: Vec<&str> = lock.recipe_packages(&cache).map(|package| package.name.as_str()).collect();
+    assert_eq!(names, ["libc6", "redis-server"]);
+    assert_eq!(lock.recipe_epoch(&cache), Some(1_747_473_304));
+    assert_eq!(lock.epoch(), Some(1_747_473_304));
+    assert_eq!(lock.accounts.user("redis").map(|user| user.id), Some(100));
+    assert!(lock.package(&"bookworm/libc6:arm64".parse().unwrap()).is_none());
+}
+
+#[test]
+fn refuses_what_is_unknown_missing_or_contradictory() {
+    let changed = |from: &str, to: &str| {
+        assert!(GOLDEN.contains(from), "{from}");
+        GOLDEN.replace(from, to)
+    };
+    let user = "[[accounts.user]]\nname = \"redis\"\nid = 100\ngroup = 100\n";
+    let libc = GOLDEN.split("[[package]]").nth(1).unwrap();
+    for (text, expected) in [
+        (changed("format = 1", "format = 2"), "the lock has format 2, this program reads format 1"),
+        (format!("{}novelty = 3\n", changed("format = 1", "format = 7")), "the lock has format 7"),
+        (changed("gzip = \"gz1\"\n", ""), "cannot be read"),
+        (changed("size = 72240", "size = 72240\nurl = \"http://mirror.example\""), "cannot be read"),
+        (changed("[encoders]", "[encoder]"), "cannot be read"),
+        (changed("sha256:f0b5", "sha256:F0B5"), "cannot be read"),
+        (changed("pool/main/r/redis", "../r/redis"), "cannot be read"),
+        (changed("pool/main/r/redis", "http://mirror.example/r"), "cannot be read"),
+        (changed("\"5:7.0.15-1~deb12u4\"\narch", "\"5_7\"\narch"), "cannot be read"),
+        (changed("size = 72240", "size = -1"), "cannot be read"),
+        (
+            changed("    \"bookworm/redis-server:amd64\",\n", ""),
+            "no recipe needs package bookworm/redis-server:amd64",
+        ),
+        (
+            changed(
+                "    \"bookworm/libc6:amd64\",",
+                "    \"bookworm/libc6:amd64\",\n    \"bookworm/libc6:amd64\",",
+            ),
+            "lists package bookworm/libc6:amd64",
+        ),
+        (
+            changed("    \"bookworm/libc6:amd64\",", "    \"bookworm/libc7:amd64\","),
+            "lists package bookworm/libc7:amd64",
+        ),
+        (
+            changed("[recipe.cache]\nsuite = \"bookworm\"", "[recipe.cache]\nsuite = \"trixie\""),
+            "uses suite trixie",
+        ),
+        (changed(user, &user.repeat(2)), "the name or id of redis is allocated twice"),
+        (format!("{GOLDEN}\n[[package]]{libc}"), "package bookworm/libc6:amd64 is listed twice"),
+    ] {
+        let error = Lock::parse(&text).expect_err(expected);
+        assert!(error.to_string().contains(expected), "{expected}: {error}");
+        assert!(error.hint().contains("bundle"), "{error}");
+    }
+    assert!(Lock::parse("").is_err());
+}
+
+#[test]
+fn says_what_is_stale() {
+    use crate::lock::{Freshness, Staleness};
+    let request = |recipe: &str, packages: &[&str]| PackageRequest {
+        recipe: recipe.parse().unwrap(),
+        suite: "bookworm".parse().unwrap(),
+        architecture: "amd64".parse().unwrap(),
+        packages: packages.iter().map(|package| package.parse().unwrap()).collect(),
+        essential: false,
+    };
+    let mut lock = Lock::parse(GOLDEN).unwrap();
+    let asked = request("cache", &["redis-server", "bash"]);
+    lock.recipes.get_mut("cache").unwrap().request = asked.digest();
+    assert_eq!(lock.check(&[asked]), Freshness::Fresh);
+    assert_eq!(lock.check(&[request("cache", &["bash", "redis-server", "bash"])]), Freshness::Fresh);
+    let full = PackageRequest { essential: true, ..request("cache", &["redis-server", "bash"]) };
+    let other_suite =
+        PackageRequest { suite: "trixie".parse().unwrap(), ..request("cache", &["redis-server", "bash"]) };
+    for changed in
+        [request("cache", &["redis-server"]), request("cache", &["redis-serverbash"]), full, other_suite]
+    {
+        assert_eq!(
+            lock.check(&[changed]),
+            Freshness::Stale(vec![Staleness::Changed { recipe: "cache".parse().unwrap() }])
+        );
+    }
+    let Freshness::Stale(reasons) = lock.check(&[request("api", &["nodejs"])]) else {
+        panic!("api is not locked")
+    };
+    let texts: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "recipe api is not in bundle.lock; `bundle lock` adds it",
+            "bundle.lock still holds recipe cache, which is gone; `bundle lock` removes it"
+        ]
+    );
+}
+
+fn any_lock() -> impl Strategy<Value = Lock> {
+    let package =
+        ("[a-z0-9][a-z0-9+.-]{1,12}", "[0-9]:[0-9][a-zA-Z0-9.+~]{0,9}", any::<(bool, u64, [u8; 32])>());
+    let text = "[ -~\u{e9}\t]{0,12}";
+    (
+        prop::collection::btree_map("[a-z][a-z0-9]{0,8}", prop::collection::vec(package, 0..5), 0..4),
+        prop::collection::btree_map("[a-z_][a-z0-9_-]{0,8}", 0..3_u32, 0..5),
+        text,
+        -10_000_000_000..100_000_000_000_i64,
+    )
+        .prop_map(|(recipes, accounts, reason, seconds)| {
+            let digest = Digest::of(reason.as_bytes());
+            let architecture: Architecture = "amd64".parse().unwrap();
+            let mut lock = Lock {
+                encoders: Encoders { tar: "tar1".parse().unwrap(), gzip: "gz1".parse().unwrap() },
+                suites: Vec::new(),
+                recipes: BTreeMap::new(),
+                packages: Vec::new(),
+                accounts: Accounts::default(),
+            };
+            for (name, packages) in recipes {
+                let suite: SuiteName = name.parse().unwrap();
+                lock.suites.push(LockedSuite {
+                    name: suite.clone(),
+                    origin: "A \"quoted\" \\ origin".parse().unwrap(),
+                    label: "Label".parse().unwrap(),
+                    codename: name.parse().unwrap(),
+                    components: vec!["main".parse().unwrap(), "contrib".parse().unwrap()],
+                    architectures: vec![architecture.clone()],
+                    date: jiff::Timestamp::from_second(seconds).unwrap(),
+                    release: digest,
+                    keys: vec!["AB".repeat(20).parse().unwrap()],
+                    indices: vec![LockedIndex {
+                        path: "a/b+c".parse().unwrap(),
+                        sha256: digest,
+                        size: u64::from(u32::MAX),
+                    }],
+                });
+                let mut keys = Vec::new();
+                for (package, version, (essential, size, hash)) in packages {
+                    let name: PackageName = package.parse().unwrap();
+                    let version: Version = version.parse().unwrap();
+                    let key = PackageKey {
+                        suite: suite.clone(),
+                        name: name.clone(),
+                        architecture: architecture.clone(),
+                    };
+                    if keys.contains(&key) {
+                        continue;
+                    }
+                    keys.push(key);
+                    lock.packages.push(LockedPackage {
+                        source: SourcePackage { name: name.clone(), version: version.clone() },
+                        name,
+                        version,
+                        architecture: architecture.clone(),
+                        suite: suite.clone(),
+                        component: "main".parse().unwrap(),
+                        essential,
+                        priority: Priority::Required,
+                        size: size >> 1,
+                        sha256: Digest::from_sha256(hash),
+                        path: "pool/x.deb".parse().unwrap(),
+                    });
+                }
+                let left_out = Satisfied {
+                    package: "adduser".parse().unwrap(),
+                    needed_by: keys.iter().map(|key| key.name.clone()).collect(),
+                    reason: reason.clone(),
+                };
+                lock.recipes.insert(
+                    format!("r{name}").parse().unwrap(),
+                    LockedRecipe { suite, request: digest, packages: keys, satisfied: vec![left_out] },
+                );
+            }
+            for (id, (name, group)) in (100..).zip(accounts) {
+                lock.accounts.users.push(LockedUser { name: name.parse().unwrap(), id, group });
+                lock.accounts.groups.push(LockedGroup { name: name.parse().unwrap(), id });
+            }
+            lock.normalize();
+            lock
+        })
+}
+
+proptest! {
+    #[test]
+    fn round_trip(lock in any_lock()) {
+        let text = lock.to_toml();
+        let read = Lock::parse(&text).unwrap();
+        prop_assert_eq!(&read, &lock);
+        prop_assert_eq!(read.to_toml(), text);
+    }
+
+    #[test]
+    fn order_of_the_parts_does_not_matter(lock in any_lock()) {
+        let mut turned = lock.clone();
+        turned.suites.reverse();
+        turned.packages.reverse();
+        turned.accounts.users.reverse();
+        turned.accounts.groups.reverse();
+        prop_assert_eq!(turned.to_toml(), lock.to_toml());
+        for package in &lock.packages {
+            prop_assert_eq!(turned.package(&package.key()), Some(package));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Whether a lock still answers what the recipes ask.
+
+use super::{Lock, PackageRequest, RecipeName};
+
+/// Whether a lock still answers what the recipes ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Freshness {
+    /// It does.
+    Fresh,
+    /// It does not, for these reasons, in order of recipe names.
+    Stale(Vec<Staleness>),
+}
+
+/// One reason why a lock is stale.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Staleness {
+    /// A recipe was added after the lock was made.
+    #[error("recipe {recipe} is not in bundle.lock; `bundle lock` adds it")]
+    Missing {
+        /// The recipe.
+        recipe: RecipeName,
+    },
+    /// A recipe asks for other packages, another suite or architecture than the lock answers.
+    #[error(
+        "recipe {recipe} asks for other packages than bundle.lock holds; `bundle lock` brings it up to date"
+    )]
+    Changed {
+        /// The recipe.
+        recipe: RecipeName,
+    },
+    /// A recipe is gone.
+    #[error("bundle.lock still holds recipe {recipe}, which is gone; `bundle lock` removes it")]
+    Gone {
+        /// The recipe.
+        recipe: RecipeName,
+    },
+}
+
+impl Staleness {
+    /// The recipe that it is about.
+    pub const fn recipe(&self) -> &RecipeName {
+        match self {
+            Self::Missing { recipe } | Self::Changed { recipe } | Self::Gone { recipe } => recipe,
+        }
+    }
+}
+
+impl Lock {
+    /// Compares the lock with what all recipes of the platform ask now. No network.
+    pub fn check(&self, requests: &[PackageRequest]) -> Freshness {
+        let asked = requests.iter().filter_map(|request| match self.recipes.get(&request.recipe) {
+            None => Some(Staleness::Missing { recipe: request.recipe.clone() }),
+            Some(locked) if locked.request != request.digest() => {
+                Some(Staleness::Changed { recipe: request.recipe.clone() })
+            }
+            Some(_) => None,
+        });
+        let gone = self
+            .recipes
+            .keys()
+            .filter(|recipe| !requests.iter().any(|request| request.recipe == **recipe))
+            .map(|recipe| Staleness::Gone { recipe: recipe.clone() });
+        let mut reasons: Vec<Staleness> = asked.chain(gone).collect();
+        reasons.sort_by(|left, right| left.recipe().cmp(right.recipe()));
+        if reasons.is_empty() { Freshness::Fresh } else { Freshness::Stale(reasons) }
+    }
+}

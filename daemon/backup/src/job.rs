@@ -1,0 +1,120 @@
+//! The Job that takes one restore point.
+
+use bundles_release::names::{BACKUP_LABEL, RELEASE_ANNOTATION, SUBSCRIPTION_LABEL};
+use daemon_cluster::BackupVolume;
+use k8s_openapi::api::{batch::v1::Job, core::v1::PersistentVolumeClaim};
+use serde_json::{Value, json};
+
+use crate::{RestorePointRequest, VOLUME};
+
+pub(crate) const CONFIRM: &str = "confirm";
+const FOLDER: &str = "/backup";
+const LONGEST: i64 = 570;
+/// A Job is looked at for a week; the record in the Release stays.
+const KEPT: i64 = 7 * 24 * 3600;
+
+/// A program of the data service's own image.
+pub(crate) struct Tool {
+    pub(crate) name: &'static str,
+    pub(crate) command: Vec<String>,
+}
+
+/// Where the file is while it is incomplete.
+pub(crate) fn partial_path(name: &str) -> String {
+    format!("{FOLDER}/{name}.rdb.tmp")
+}
+
+fn named_path(name: &str) -> String {
+    format!("{FOLDER}/{name}.rdb")
+}
+
+/// The Job: our helper clears what an earlier pod left, the tools of the data service write and check the file, our
+/// helper gives it its name.
+#[allow(clippy::expect_used, reason = "the literal below is a Job; a test reads it")]
+pub(crate) fn job(request: &RestorePointRequest<'_>, image: &str, tools: &[Tool]) -> Job {
+    let name = request.name.as_str();
+    let security = json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": { "drop": ["ALL"] },
+    });
+    let container = |name: &str, image: &str| {
+        json!({
+            "name": name,
+            "image": image,
+            "imagePullPolicy": "IfNotPresent",
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "resources": {
+                "requests": { "cpu": "10m", "memory": "32Mi" },
+                "limits": { "memory": "256Mi" },
+            },
+            "securityContext": security,
+            "volumeMounts": [{ "name": "backup", "mountPath": FOLDER }],
+        })
+    };
+    let helper = |step: &str, arguments: Value| {
+        let mut container = container(step, request.helper);
+        container["args"] = arguments;
+        container
+    };
+    let mut before = vec![helper("clear", json!(["helper", "discard", partial_path(name)]))];
+    before.extend(tools.iter().map(|tool| {
+        let mut container = container(tool.name, image);
+        container["command"] = json!(tool.command);
+        container
+    }));
+    let confirm = helper(CONFIRM, json!(["helper", "confirm", partial_path(name), named_path(name)]));
+    let labels = json!({ BACKUP_LABEL: request.service, SUBSCRIPTION_LABEL: request.subscription });
+    let annotations = json!({
+        RELEASE_ANNOTATION: request.release,
+        "bundle.build/attempt": request.attempt.to_string(),
+    });
+    serde_json::from_value(json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": { "name": name, "labels": labels, "annotations": annotations },
+        "spec": {
+            "backoffLimit": 2,
+            "activeDeadlineSeconds": LONGEST,
+            "ttlSecondsAfterFinished": KEPT,
+            "template": {
+                "metadata": { "labels": labels, "annotations": annotations },
+                "spec": {
+                    "restartPolicy": "Never",
+                    "automountServiceAccountToken": false,
+                    "enableServiceLinks": false,
+                    "securityContext": {
+                        "runAsNonRoot": true,
+                        "runAsUser": 65532,
+                        "runAsGroup": 65532,
+                        "fsGroup": 65532,
+                        "seccompProfile": { "type": "RuntimeDefault" },
+                    },
+                    "initContainers": before,
+                    "containers": [confirm],
+                    "volumes": [{ "name": "backup", "persistentVolumeClaim": { "claimName": VOLUME } }],
+                },
+            },
+        },
+    }))
+    .expect("a Job")
+}
+
+/// The claim of the volume that restore points lie on.
+#[allow(clippy::expect_used, reason = "the literal below is a claim; a test reads it")]
+pub(crate) fn claim(volume: &BackupVolume) -> PersistentVolumeClaim {
+    let mut spec = json!({
+        "accessModes": ["ReadWriteOnce"],
+        "resources": { "requests": { "storage": volume.size } },
+    });
+    if let Some(class) = &volume.storage_class {
+        spec["storageClassName"] = json!(class);
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": { "name": VOLUME, "labels": { "app.kubernetes.io/part-of": "bundle" } },
+        "spec": spec,
+    }))
+    .expect("a claim")
+}

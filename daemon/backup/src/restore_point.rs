@@ -1,0 +1,224 @@
+//! Taking a restore point, one look at a time.
+
+use daemon_cluster::{BackupVolume, Cluster, ClusterError, JobState, Present, RestorePointRecord};
+use daemon_plan::{ObjectKey, key::KeyError, names::ShortName};
+use registry_wire::Digest;
+use serde_json::Value;
+
+use crate::{
+    helper::Confirmed,
+    job::{self, CONFIRM},
+    redis,
+};
+
+/// Name of the claim that restore points lie on, in the namespace of the data.
+pub const VOLUME: &str = "bundle-backup";
+
+/// Which restore point is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct RestorePointRequest<'a> {
+    /// The subscription.
+    pub subscription: &'a str,
+    /// The release that is about to be written.
+    pub release: Digest,
+    /// The attempt at it.
+    pub attempt: u32,
+    /// The service whose data is saved; its workload and its Service bear this name.
+    pub service: &'a str,
+    /// The namespace of the data.
+    pub namespace: &'a str,
+    /// How it is done: `redis-rdb`.
+    pub way: &'a str,
+    /// The port to save from.
+    pub port: u16,
+    /// Name of the restore point.
+    pub name: &'a ShortName,
+    /// The image that holds our static executable.
+    pub helper: &'a str,
+    /// The volume.
+    pub volume: &'a BackupVolume,
+    /// Whether a release was ever kept here. If not, a workload without one ready replica has no data yet: it is what
+    /// a failed first install left.
+    pub was_kept: bool,
+}
+
+/// How a restore point stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestorePointProgress {
+    /// There is no data.
+    NothingToProtect,
+    /// It is being taken.
+    Running,
+    /// It is taken and checked.
+    Confirmed(RestorePointRecord),
+    /// It cannot be taken.
+    Failed {
+        /// Why.
+        message: String,
+    },
+}
+
+/// Why nothing is known of a restore point.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The API server did not answer as hoped.
+    #[error("cannot take restore point {name}")]
+    Cluster {
+        /// Its name.
+        name: ShortName,
+        /// What went wrong.
+        source: ClusterError,
+    },
+    /// The service's name is no name of an object.
+    #[error("the workload of service {service} cannot be named")]
+    Workload {
+        /// The service.
+        service: String,
+        /// Why.
+        source: KeyError,
+    },
+}
+
+/// Takes a restore point, or looks how the one under way is. Does not wait: ask again.
+pub async fn restore_point(
+    cluster: &Cluster,
+    request: &RestorePointRequest<'_>,
+) -> Result<RestorePointProgress, BackupError> {
+    let error = |source| BackupError::Cluster { name: request.name.clone(), source };
+    let failed = |message: String| Ok(RestorePointProgress::Failed { message });
+    let name = request.name.as_str();
+    match cluster.job_state(request.namespace, name, CONFIRM).await.map_err(error)? {
+        JobState::Running => return Ok(RestorePointProgress::Running),
+        JobState::Failed { message } => return failed(message),
+        JobState::Complete { message } => return Ok(read_report(request, message)),
+        JobState::Absent => {}
+    }
+    let Some(workload) = workload(cluster, request).await? else {
+        return Ok(RestorePointProgress::NothingToProtect);
+    };
+    let ready = workload.pointer("/status/readyReplicas").and_then(Value::as_u64).unwrap_or(0);
+    if ready == 0 && !request.was_kept {
+        return Ok(RestorePointProgress::NothingToProtect);
+    }
+    let image = workload.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str);
+    let Some(image) = image else {
+        return failed(format!("the workload of {} names no image", request.service));
+    };
+    let partial = job::partial_path(name);
+    let tools = match request.way {
+        "redis-rdb" => redis::tools(request.service, request.port, &partial),
+        other => return failed(format!("this daemon does not know how to save by `{other}`")),
+    };
+    cluster.ensure_claim(request.namespace, &job::claim(request.volume)).await.map_err(error)?;
+    cluster.ensure_job(request.namespace, &job::job(request, image, &tools)).await.map_err(error)?;
+    Ok(RestorePointProgress::Running)
+}
+
+/// The live workload of the service; none if the API server says that there is none.
+async fn workload(
+    cluster: &Cluster,
+    request: &RestorePointRequest<'_>,
+) -> Result<Option<Value>, BackupError> {
+    for kind in ["StatefulSet", "Deployment"] {
+        let key = ObjectKey::new("apps", "v1", kind, Some(request.namespace), request.service)
+            .map_err(|source| BackupError::Workload { service: request.service.to_owned(), source })?;
+        let found = cluster
+            .get(&key)
+            .await
+            .map_err(|source| BackupError::Cluster { name: request.name.clone(), source })?;
+        if let Present::Present(workload) = found {
+            return Ok(Some(workload));
+        }
+    }
+    Ok(None)
+}
+
+fn read_report(request: &RestorePointRequest<'_>, message: Option<String>) -> RestorePointProgress {
+    let Some(message) = message else {
+        return RestorePointProgress::Failed { message: "its Job ended without a report".to_owned() };
+    };
+    match serde_json::from_str::<Confirmed>(&message) {
+        Ok(confirmed) => RestorePointProgress::Confirmed(RestorePointRecord {
+            service: request.service.to_owned(),
+            name: request.name.clone(),
+            volume: VOLUME.to_owned(),
+            size: confirmed.size,
+            digest: confirmed.digest,
+            attempt: request.attempt,
+        }),
+        Err(error) => {
+            RestorePointProgress::Failed { message: format!("its Job reported `{message}`: {error}") }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_locked_down_and_runs_the_steps_in_order() {
+        let name: ShortName = "pre-0123-1-cache".parse().unwrap();
+        let volume = BackupVolume::default();
+        let request = RestorePointRequest {
+            subscription: "shop",
+            release: Digest::of(b"release"),
+            attempt: 1,
+            service: "cache",
+            namespace: "shop",
+            way: "redis-rdb",
+            port: 6379,
+            name: &name,
+            helper: "registry.example/bundle@sha256:0",
+            volume: &volume,
+            was_kept: true,
+        };
+        let tools = redis::tools("cache", 6379, &job::partial_path(name.as_str()));
+        let job =
+            serde_json::to_value(job::job(&request, "registry.example/cache@sha256:1", &tools)).unwrap();
+        let pod = &job["spec"]["template"]["spec"];
+        let names: Vec<_> = pod["initContainers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .chain(pod["containers"].as_array().unwrap())
+            .map(|container| container["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, ["clear", "save", "check", "confirm"]);
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        for container in pod["initContainers"].as_array().unwrap() {
+            assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+        }
+        assert_eq!(
+            serde_json::to_value(job::claim(&volume)).unwrap()["spec"]["resources"]["requests"]["storage"],
+            "1Gi"
+        );
+    }
+
+    #[test]
+    fn only_a_whole_report_counts() {
+        let name: ShortName = "pre-0123-1-cache".parse().unwrap();
+        let volume = BackupVolume::default();
+        let request = RestorePointRequest {
+            subscription: "shop",
+            release: Digest::of(b"release"),
+            attempt: 1,
+            service: "cache",
+            namespace: "shop",
+            way: "redis-rdb",
+            port: 6379,
+            name: &name,
+            helper: "",
+            volume: &volume,
+            was_kept: true,
+        };
+        let text = format!("{{\"digest\":\"{}\",\"size\":9}}", Digest::of(b"x"));
+        assert!(matches!(
+            read_report(&request, Some(text)),
+            RestorePointProgress::Confirmed(record) if record.size == 9
+        ));
+        for bad in [None, Some(String::new()), Some("{}".to_owned())] {
+            assert!(matches!(read_report(&request, bad), RestorePointProgress::Failed { .. }));
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The daemon's own installation: definitions, account, roles, Deployment.
+
+use bundles_release::names::API_GROUP;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+use crate::{
+    Release, Subscription,
+    permissions::{PermissionScope, rules},
+};
+
+/// Name of the Deployment, the account and the roles.
+const NAME: &str = "bundle-daemon";
+/// The port that says whether the loop still turns.
+const HEALTH_PORT: u16 = 8081;
+
+/// How the daemon is installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallOptions {
+    /// The namespace of the daemon's own objects.
+    pub namespace: String,
+    /// The namespaces that subscriptions may install to. The daemon has no rights in others.
+    pub targets: Vec<String>,
+    /// More arguments of `bundle daemon`.
+    pub arguments: Vec<String>,
+}
+
+impl Default for InstallOptions {
+    fn default() -> Self {
+        Self { namespace: "bundle-system".to_owned(), targets: Vec::new(), arguments: Vec::new() }
+    }
+}
+
+/// The custom resource definitions. They must be established before a Subscription is made.
+#[allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a definition is plain data; a test makes both"
+)]
+pub fn crds() -> Vec<Value> {
+    [Subscription::crd(), Release::crd()]
+        .into_iter()
+        .map(|definition| serde_json::to_value(definition).expect("a definition is JSON"))
+        .collect()
+}
+
+/// Everything else that the daemon needs, in order of apply. `image` holds our executable as its entry point and is
+/// named as nodes pull it.
+pub fn install_objects(image: &str, options: &InstallOptions) -> Vec<Value> {
+    let home = options.namespace.as_str();
+    let labels = json!({ "app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "bundle" });
+    let mut objects = vec![json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": home,
+            "labels": {
+                "app.kubernetes.io/part-of": "bundle",
+                "pod-security.kubernetes.io/enforce": "restricted",
+            },
+        },
+    })];
+    objects.extend(
+        options
+            .targets
+            .iter()
+            .filter(|target| *target != home)
+            .map(|target| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": target } })),
+    );
+    objects.push(json!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": { "name": NAME, "namespace": home, "labels": labels },
+        "automountServiceAccountToken": false,
+    }));
+    let subject = json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": home }]);
+    let group = "rbac.authorization.k8s.io";
+    let role = |kind: &str, namespace: Option<&str>, name: &str, rules: Vec<Value>| {
+        let mut metadata = json!({ "name": name, "labels": labels });
+        if let Some(namespace) = namespace {
+            metadata["namespace"] = json!(namespace);
+        }
+        let binding = if kind == "Role" { "RoleBinding" } else { "ClusterRoleBinding" };
+        [
+            json!({ "apiVersion": format!("{group}/v1"), "kind": kind, "metadata": metadata, "rules": rules }),
+            json!({
+                "apiVersion": format!("{group}/v1"),
+                "kind": binding,
+                "metadata": metadata,
+                "roleRef": { "apiGroup": group, "kind": kind, "name": name },
+                "subjects": subject,
+            }),
+        ]
+    };
+    objects.extend(role("Role", Some(home), NAME, rules(PermissionScope::Home)));
+    objects.extend(role("ClusterRole", None, &format!("{NAME}-nodes"), rules(PermissionScope::Cluster)));
+    for target in &options.targets {
+        objects.extend(role("Role", Some(target), &format!("{NAME}-target"), rules(PermissionScope::Target)));
+    }
+    objects.push(deployment(image, options, &labels));
+    objects
+}
+
+fn deployment(image: &str, options: &InstallOptions, labels: &Value) -> Value {
+    let mut arguments = vec!["daemon".to_owned(), "--helper-image".to_owned(), image.to_owned()];
+    arguments.extend(options.arguments.iter().cloned());
+    let field =
+        |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": { "name": NAME, "namespace": options.namespace, "labels": labels },
+        "spec": {
+            "replicas": 1,
+            "revisionHistoryLimit": 3,
+            "selector": { "matchLabels": { "app.kubernetes.io/name": NAME } },
+            "template": {
+                "metadata": { "labels": labels },
+                "spec": {
+                    "serviceAccountName": NAME,
+                    "automountServiceAccountToken": true,
+                    "enableServiceLinks": false,
+                    "terminationGracePeriodSeconds": 15,
+                    "securityContext": {
+                        "runAsNonRoot": true,
+                        "runAsUser": 65532,
+                        "runAsGroup": 65532,
+                        "seccompProfile": { "type": "RuntimeDefault" },
+                    },
+                    "containers": [{
+                        "name": "daemon",
+                        "image": image,
+                        "imagePullPolicy": "IfNotPresent",
+                        "args": arguments,
+                        "env": [
+                            field("POD_NAME", "metadata.name"),
+                            field("POD_NAMESPACE", "metadata.namespace"),
+                        ],
+                        "ports": [{ "name": "health", "containerPort": HEALTH_PORT }],
+                        "livenessProbe": {
+                            "httpGet": { "path": "/healthz", "port": "health" },
+                            "periodSeconds": 10,
+                            "timeoutSeconds": 3,
+                            "failureThreshold": 6,
+                        },
+                        "resources": {
+                            "requests": { "cpu": "20m", "memory": "48Mi" },
+                            "limits": { "memory": "256Mi" },
+                        },
+                        "securityContext": {
+                            "allowPrivilegeEscalation": false,
+                            "readOnlyRootFilesystem": true,
+                            "capabilities": { "drop": ["ALL"] },
+                        },
+                    }],
+                },
+            },
+        },
+    })
+}
+
+/// Full names of the definitions, to wait for.
+pub fn crd_names() -> [String; 2] {
+    [format!("subscriptions.{API_GROUP}"), format!("releases.{API_GROUP}")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_have_status_and_columns() {
+        let definitions = crds();
+        assert_eq!(definitions.len(), 2);
+        for (definition, name) in definitions.iter().zip(crd_names()) {
+            assert_eq!(definition["metadata"]["name"], name.as_str());
+            let version = &definition["spec"]["versions"][0];
+            assert!(version["subresources"]["status"].is_object(), "{name}");
+            assert!(version["additionalPrinterColumns"].as_array().unwrap().len() >= 5, "{name}");
+            assert_eq!(definition["spec"]["group"], API_GROUP);
+        }
+    }
+
+    #[test]
+    fn no_role_reaches_beyond_its_namespaces() {
+        let options = InstallOptions { targets: vec!["shop".to_owned()], ..InstallOptions::default() };
+        let objects = install_objects("registry.example/bundle@sha256:0", &options);
+        for object in &objects {
+            let Some(rules) = object.get("rules").and_then(Value::as_array) else { continue };
+            for rule in rules {
+                let text = rule.to_string();
+                assert!(!text.contains('*'), "{text}");
+                if object["kind"] == "ClusterRole" {
+                    assert_eq!(rule["resources"], json!(["nodes"]));
+                    assert_eq!(rule["verbs"], json!(["list"]));
+                }
+                if rule["resources"].as_array().unwrap().contains(&json!("secrets")) {
+                    assert_eq!(rule["verbs"], json!(["get"]));
+                }
+            }
+        }
+        let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
+        assert_eq!(kinds.iter().filter(|kind| **kind == "RoleBinding").count(), 2);
+        assert_eq!(kinds.last(), Some(&"Deployment"));
+    }
+}

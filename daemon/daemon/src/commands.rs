@@ -1,0 +1,276 @@
+//! What people do through the custom resources: `bundle pin | unpin | status | history`.
+
+use daemon_cluster::{Cleared, Cluster, ClusterError, Hold, Pin, Release, Subscription, SubscriptionStatus};
+use daemon_plan::RolloutState;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use registry_wire::Digest;
+use serde::Serialize;
+use serde_json::json;
+
+/// Why a command was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The cluster.
+    #[error("cannot change or read subscription {subscription}")]
+    Cluster {
+        /// The subscription.
+        subscription: String,
+        /// Why.
+        source: ClusterError,
+    },
+    /// No such subscription.
+    #[error("there is no subscription {subscription} in namespace {namespace}")]
+    NoSubscription {
+        /// The name.
+        subscription: String,
+        /// The namespace.
+        namespace: String,
+    },
+    /// Nothing runs yet, so there is nothing to pin.
+    #[error("subscription {subscription} runs no release yet")]
+    NothingRuns {
+        /// The subscription.
+        subscription: String,
+    },
+    /// The release is not denied.
+    #[error("release {release} is not denied in subscription {subscription}")]
+    NotDenied {
+        /// The subscription.
+        subscription: String,
+        /// The release.
+        release: Digest,
+    },
+    /// A person or a reason is missing.
+    #[error("{what} is empty; say who and why, others will read it")]
+    Empty {
+        /// What is empty.
+        what: &'static str,
+    },
+}
+
+impl CommandError {
+    /// The next command to type.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSubscription { namespace, .. } => {
+                Some(format!("kubectl -n {namespace} get subscriptions"))
+            }
+            Self::NothingRuns { subscription } | Self::NotDenied { subscription, .. } => {
+                Some(format!("bundle status {subscription}"))
+            }
+            Self::Cluster { source, .. } => source.hint().map(str::to_owned),
+            Self::Empty { .. } => None,
+        }
+    }
+}
+
+/// A subscription with what is known of it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionView {
+    /// Its name.
+    pub name: String,
+    /// The channel.
+    pub channel: String,
+    /// The namespace of its objects.
+    pub namespace: String,
+    /// The pin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
+    /// The hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// What the daemon says.
+    pub status: SubscriptionStatus,
+}
+
+/// The rollouts of a subscription.
+#[derive(Debug, Clone, Serialize)]
+pub struct History {
+    /// The newest attempt at each release, oldest first.
+    pub entries: Vec<HistoryEntry>,
+}
+
+/// One release in the history.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// The release.
+    pub digest: Digest,
+    /// Its version, if it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The phase.
+    pub phase: String,
+    /// The attempt.
+    pub attempt: u32,
+    /// When the attempt began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// Since when it is in its phase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Why it is as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The same for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Restore points that were taken for it.
+    pub restore_points: Vec<daemon_cluster::RestorePointRecord>,
+}
+
+async fn read(cluster: &Cluster, name: &str) -> Result<Subscription, CommandError> {
+    let found = cluster
+        .subscription(name)
+        .await
+        .map_err(|source| CommandError::Cluster { subscription: name.to_owned(), source })?;
+    found.ok_or_else(|| missing(cluster, name))
+}
+
+fn missing(cluster: &Cluster, name: &str) -> CommandError {
+    CommandError::NoSubscription { subscription: name.to_owned(), namespace: cluster.home().to_owned() }
+}
+
+async fn change(
+    cluster: &Cluster,
+    name: &str,
+    spec: serde_json::Value,
+) -> Result<Subscription, CommandError> {
+    let changed = cluster
+        .change_subscription(name, spec)
+        .await
+        .map_err(|source| CommandError::Cluster { subscription: name.to_owned(), source })?;
+    changed.ok_or_else(|| missing(cluster, name))
+}
+
+fn said(what: &'static str, text: &str) -> Result<(), CommandError> {
+    if text.trim().is_empty() { Err(CommandError::Empty { what }) } else { Ok(()) }
+}
+
+/// Pins a subscription to a release, or to the one that runs.
+pub async fn pin(
+    cluster: &Cluster,
+    subscription: &str,
+    release: Option<Digest>,
+    reason: &str,
+    by: &str,
+) -> Result<Digest, CommandError> {
+    said("the reason", reason)?;
+    said("the name of the person", by)?;
+    let digest = if let Some(release) = release {
+        release
+    } else {
+        let found = read(cluster, subscription).await?;
+        let running = found.status.and_then(|status| status.running);
+        running.ok_or_else(|| CommandError::NothingRuns { subscription: subscription.to_owned() })?.digest
+    };
+    let pin = Pin { digest, reason: reason.to_owned(), by: by.to_owned() };
+    change(cluster, subscription, json!({ "pin": pin })).await?;
+    Ok(digest)
+}
+
+/// Lets a subscription follow its channel again. Says whether it was pinned.
+pub async fn unpin(cluster: &Cluster, subscription: &str) -> Result<bool, CommandError> {
+    let was = read(cluster, subscription).await?.spec.pin.is_some();
+    if was {
+        change(cluster, subscription, json!({ "pin": null })).await?;
+    }
+    Ok(was)
+}
+
+/// Takes nothing new from the channel.
+pub async fn hold(cluster: &Cluster, subscription: &str, reason: &str, by: &str) -> Result<(), CommandError> {
+    said("the reason", reason)?;
+    said("the name of the person", by)?;
+    let hold = Hold { reason: reason.to_owned(), by: by.to_owned() };
+    change(cluster, subscription, json!({ "hold": hold })).await.map(drop)
+}
+
+/// Ends a hold. Says whether there was one.
+pub async fn unhold(cluster: &Cluster, subscription: &str) -> Result<bool, CommandError> {
+    let was = read(cluster, subscription).await?.spec.hold.is_some();
+    if was {
+        change(cluster, subscription, json!({ "hold": null })).await?;
+    }
+    Ok(was)
+}
+
+/// Lets a denied release be tried again.
+pub async fn clear_denied(
+    cluster: &Cluster,
+    subscription: &str,
+    release: Digest,
+    reason: &str,
+    by: &str,
+) -> Result<(), CommandError> {
+    said("the reason", reason)?;
+    said("the name of the person", by)?;
+    let found = read(cluster, subscription).await?;
+    let status = found.status.clone().unwrap_or_default();
+    let denied = status.denied_now(&found.spec).find(|denied| denied.digest == release);
+    let Some(denied) = denied else {
+        return Err(CommandError::NotDenied { subscription: subscription.to_owned(), release });
+    };
+    let mut cleared: Vec<Cleared> =
+        found.spec.cleared.iter().filter(|cleared| cleared.digest != release).cloned().collect();
+    cleared.push(Cleared {
+        digest: release,
+        attempt: denied.attempt,
+        reason: reason.to_owned(),
+        by: by.to_owned(),
+    });
+    change(cluster, subscription, json!({ "cleared": cleared })).await.map(drop)
+}
+
+/// What is known of one subscription, or of all.
+pub async fn status(
+    cluster: &Cluster,
+    subscription: Option<&str>,
+) -> Result<Vec<SubscriptionView>, CommandError> {
+    let subscriptions = if let Some(name) = subscription {
+        vec![read(cluster, name).await?]
+    } else {
+        let error = |source| CommandError::Cluster { subscription: "*".to_owned(), source };
+        let all = cluster.subscriptions().await.map_err(error)?;
+        all.into_iter().collect::<Result<Vec<_>, _>>().map_err(error)?
+    };
+    Ok(subscriptions
+        .into_iter()
+        .map(|subscription| SubscriptionView {
+            name: subscription.name_any(),
+            channel: subscription.spec.channel.clone(),
+            namespace: subscription.spec.namespace.clone(),
+            pin: subscription.spec.pin.clone(),
+            hold: subscription.spec.hold.clone(),
+            status: subscription.status.unwrap_or_default(),
+        })
+        .collect())
+}
+
+/// The rollouts of a subscription.
+pub async fn history(cluster: &Cluster, subscription: &str) -> Result<History, CommandError> {
+    read(cluster, subscription).await?;
+    let releases = cluster
+        .releases(subscription)
+        .await
+        .map_err(|source| CommandError::Cluster { subscription: subscription.to_owned(), source })?;
+    Ok(History { entries: releases.into_iter().map(entry).collect() })
+}
+
+fn entry(release: Release) -> HistoryEntry {
+    let status = release.status.unwrap_or_default();
+    let journal: Option<&RolloutState> = status.journal.as_ref();
+    HistoryEntry {
+        digest: release.spec.digest,
+        version: status.version.as_ref().map(ToString::to_string),
+        phase: status.phase.clone().unwrap_or_default(),
+        attempt: status.attempt.unwrap_or(0),
+        started: journal.map(|journal| journal.started),
+        since: status.since,
+        reason: status.reason.clone(),
+        message: status.message.clone(),
+        restore_points: status.restore_points,
+    }
+}

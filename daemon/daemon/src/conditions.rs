@@ -1,0 +1,216 @@
+//! What people read of a subscription: conditions that say what runs, what is wanted, and what is in the way.
+
+use daemon_cluster::{
+    AcceptedRecord, ConditionStatus, RunningRelease, Subscription, SubscriptionStatus, release_object_name,
+    set_condition,
+};
+use daemon_plan::{Health, Phase, Target, rollout::ObjectFact};
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::{follower::Table, journal::told, work::Work};
+
+/// One condition: whether it holds, one word, and a text.
+type Word = (ConditionStatus, String, String);
+
+/// What the status shall say.
+pub(crate) struct Summary {
+    ready: Word,
+    progressing: Word,
+    pinned: Option<Word>,
+    held: Option<Word>,
+    denied: Option<Word>,
+    channel: Option<Word>,
+    accepted: Option<AcceptedRecord>,
+    running: Option<RunningRelease>,
+    rollout: Option<String>,
+    /// Whether the three above are known.
+    complete: bool,
+}
+
+impl Summary {
+    /// A subscription that cannot be followed as it is written.
+    pub(crate) fn bad_subscription(message: String) -> Self {
+        Self {
+            ready: (ConditionStatus::False, "BadSubscription".to_owned(), message),
+            progressing: (ConditionStatus::False, "BadSubscription".to_owned(), String::new()),
+            pinned: None,
+            held: None,
+            denied: None,
+            channel: None,
+            accepted: None,
+            running: None,
+            rollout: None,
+            complete: false,
+        }
+    }
+
+    pub(crate) fn of(table: &Table, work: Option<&Work>, trouble: Option<&str>) -> Self {
+        let spec = &table.subscription.spec;
+        let kept = table.journals.kept();
+        let running = kept.and_then(|state| {
+            let release = table.journals.release(state.release)?;
+            let version = release.status.as_ref()?.version.clone()?;
+            Some(RunningRelease { digest: state.release, version, since: state.since })
+        });
+        let runs = running.as_ref().map_or_else(
+            || "nothing runs yet".to_owned(),
+            |running| format!("release {} runs", running.version),
+        );
+        let unfinished = work.filter(|work| work.state.phase.outcome().is_none());
+        let progressing = match unfinished {
+            Some(work) => {
+                let (_, message) = told(&work.state);
+                let message = message.or_else(|| trouble.map(str::to_owned)).unwrap_or_default();
+                (ConditionStatus::True, work.state.phase_name().to_owned(), message)
+            }
+            None => (ConditionStatus::False, table.target.name().to_owned(), String::new()),
+        };
+        let ready = match unfinished {
+            Some(work) => (ConditionStatus::False, work.state.phase_name().to_owned(), progressing.2.clone()),
+            None => readiness(table, work, &runs, trouble),
+        };
+        let pinned = spec.pin.as_ref().map(|pin| {
+            (
+                ConditionStatus::True,
+                "Pinned".to_owned(),
+                format!("{} by {}: {}", pin.digest, pin.by, pin.reason),
+            )
+        });
+        let held = spec.hold.as_ref().map(|hold| {
+            (ConditionStatus::True, "Held".to_owned(), format!("by {}: {}", hold.by, hold.reason))
+        });
+        let denied = table.subscription.status.as_ref().and_then(|status| {
+            let now: Vec<_> = status.denied_now(spec).collect();
+            let last = now.last()?;
+            let message = format!("release {} ({} in all): {}", last.digest, now.len(), last.message);
+            Some((ConditionStatus::True, last.reason.clone(), message))
+        });
+        let channel = match (&table.view.trouble, &table.view.accepted) {
+            (Some((reason, message)), _) => {
+                let status = if *reason == "RegistrySilent" {
+                    ConditionStatus::Unknown
+                } else {
+                    ConditionStatus::False
+                };
+                (status, (*reason).to_owned(), message.clone())
+            }
+            (None, Some(accepted)) => {
+                (ConditionStatus::True, "Accepted".to_owned(), format!("record {}", accepted.version))
+            }
+            (None, None) => (ConditionStatus::Unknown, "NotAsked".to_owned(), String::new()),
+        };
+        Self {
+            ready,
+            progressing,
+            pinned,
+            held,
+            denied,
+            channel: Some(channel),
+            accepted: table.view.accepted.clone(),
+            running,
+            rollout: table.journals.latest().map(|latest| {
+                release_object_name(&table.subscription.name_any(), &latest.release).to_string()
+            }),
+            complete: true,
+        }
+    }
+}
+
+/// Whether what runs is what shall run, when nothing is under way.
+fn readiness(table: &Table, work: Option<&Work>, runs: &str, trouble: Option<&str>) -> Word {
+    let says = |status, reason: &str, message: String| (status, reason.to_owned(), message);
+    let latest = table.journals.latest();
+    if let Some(latest) = latest
+        && matches!(latest.phase, Phase::FirstInstallFailed { .. } | Phase::RollbackFailed { .. })
+    {
+        let (_, message) = told(latest);
+        return says(ConditionStatus::False, latest.phase_name(), message.unwrap_or_default());
+    }
+    match &table.target {
+        Target::Denied { release, reason } => {
+            let clear = format!("bundle status shows why; `bundle clear {release}` lets it be tried again");
+            says(ConditionStatus::False, "Denied", format!("release {release}: {reason}; {runs}; {clear}"))
+        }
+        Target::Refused { reason, .. } => {
+            says(ConditionStatus::False, "Refused", format!("{reason}; {runs}"))
+        }
+        Target::Nothing => {
+            let why = table.view.trouble.as_ref().map(|(_, message)| message.clone());
+            says(ConditionStatus::False, "Nothing", why.unwrap_or_else(|| runs.to_owned()))
+        }
+        Target::RollOut { release } => {
+            says(ConditionStatus::False, "RollOut", format!("release {release} is next"))
+        }
+        Target::Keep { .. } | Target::Pinned { .. } | Target::Held { .. } => {
+            if let Some(message) = work.and_then(unwell) {
+                return says(ConditionStatus::False, "Degraded", format!("{runs}; {message}"));
+            }
+            if let Some(trouble) = trouble {
+                return says(ConditionStatus::Unknown, "Unknown", format!("{runs}; {trouble}"));
+            }
+            let reason = match &table.target {
+                Target::Keep { .. } => "Kept",
+                other => other.name(),
+            };
+            let seen = match (&table.target, &table.view.accepted) {
+                (Target::Pinned { current, .. }, Some(accepted)) if accepted.release != *current => {
+                    let version =
+                        accepted.release_version.as_ref().map(ToString::to_string).unwrap_or_default();
+                    format!("; the channel names release {version} ({})", accepted.release)
+                }
+                _ => String::new(),
+            };
+            says(ConditionStatus::True, reason, format!("{runs}{seen}"))
+        }
+    }
+}
+
+/// What is not well of a release that is kept.
+fn unwell(work: &Work) -> Option<String> {
+    if !matches!(work.state.phase, Phase::Kept) {
+        return None;
+    }
+    let rejected = work.seen.objects.iter().find_map(|(_, fact)| match fact {
+        ObjectFact::Rejected(failure) => Some(failure.message.clone()),
+        _ => None,
+    });
+    let health = work.seen.health.iter().find_map(|(key, health)| match health {
+        Health::Failed(failure) => Some(format!("{key}: {}", failure.message)),
+        Health::Degraded { message } | Health::Progressing { message } => Some(format!("{key}: {message}")),
+        Health::Healthy | Health::Unknown => None,
+    });
+    rejected.or(health)
+}
+
+/// The new status; equal to the old one if there is nothing new to say.
+pub(crate) fn describe_status(
+    before: &SubscriptionStatus,
+    subscription: &Subscription,
+    summary: Summary,
+    now: Timestamp,
+) -> SubscriptionStatus {
+    let mut status = before.clone();
+    let generation = subscription.metadata.generation;
+    status.observed_generation = generation;
+    let mut set = |kind: &str, word: Option<Word>, rest: &str| {
+        let (holds, reason, message) =
+            word.unwrap_or_else(|| (ConditionStatus::False, rest.to_owned(), String::new()));
+        set_condition(&mut status.conditions, kind, holds, &reason, message, generation, now);
+    };
+    set("Ready", Some(summary.ready), "");
+    set("Progressing", Some(summary.progressing), "");
+    set("Pinned", summary.pinned, "NotPinned");
+    set("Held", summary.held, "NotHeld");
+    set("Denied", summary.denied, "NothingDenied");
+    if let Some(channel) = summary.channel {
+        set("ChannelVerified", Some(channel), "");
+    }
+    if summary.complete {
+        // What is silent for now was accepted before all the same.
+        status.accepted = summary.accepted.or(status.accepted);
+        status.running = summary.running;
+        status.rollout = summary.rollout;
+    }
+    status
+}

@@ -1,0 +1,114 @@
+//! What a release holds, read from its documents: no registry and no cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bundles_objects::{Binding, Object, SecretReference, ServicePolicy, bind, images, required_secrets};
+use bundles_release::{EnvironmentName, PartName, Release};
+use bundles_trust::SignatureBundle;
+use daemon_plan::{ObjectKey, RolloutPlan, plan::ServiceRules};
+use registry_wire::{MediaType, StoredManifest};
+use serde_json::Value;
+
+/// The documents of a release that are kept in the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Documents {
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) configuration: Vec<u8>,
+    pub(crate) objects: BTreeMap<PartName, Vec<u8>>,
+    pub(crate) signatures: Vec<Vec<u8>>,
+}
+
+/// A release made ready for one subscription.
+#[derive(Debug, Clone)]
+pub(crate) struct Contents {
+    pub(crate) release: Release,
+    pub(crate) plan: RolloutPlan,
+    pub(crate) objects: BTreeMap<ObjectKey, Value>,
+    pub(crate) policies: BTreeMap<String, ServicePolicy>,
+    pub(crate) secrets: BTreeSet<SecretReference>,
+    pub(crate) signatures: Vec<SignatureBundle>,
+}
+
+impl Contents {
+    /// Reads a release for the environment and the place where it runs. The text is for people: whatever is wrong, the
+    /// release is refused.
+    pub(crate) fn read(
+        documents: &Documents,
+        environment: &EnvironmentName,
+        binding: &Binding,
+    ) -> Result<Self, String> {
+        let release = read_release(&documents.manifest, &documents.configuration)?;
+        let Some(place) = release.environment(environment) else {
+            let known: Vec<&str> = release.environments().iter().map(|one| one.name().as_str()).collect();
+            let known = known.join(", ");
+            return Err(format!(
+                "release {} has no environment {environment}, it has {known}: set spec.environment",
+                release.version()
+            ));
+        };
+        let mut policies = BTreeMap::new();
+        let mut rules = BTreeMap::new();
+        let mut all: Vec<Object> = Vec::new();
+        for (part, _) in place.parts() {
+            let bytes = documents
+                .objects
+                .get(part)
+                .ok_or_else(|| format!("the objects of part {part} are missing"))?;
+            let document = release
+                .read_objects(environment, part, bytes)
+                .map_err(|error| crate::error::chain(&error))?;
+            let policy: ServicePolicy = serde_json::from_value(document.policy)
+                .map_err(|error| format!("the policy of part {part} cannot be read: {error}"))?;
+            rules.insert(part.to_string(), rules_of(&policy));
+            policies.insert(part.to_string(), policy);
+            for value in document.objects {
+                all.push(Object::new(value).map_err(|error| error.to_string())?);
+            }
+        }
+        let references: BTreeSet<String> =
+            images(&all).iter().map(|image| binding.registry.image(image)).collect();
+        let secrets = required_secrets(&all);
+        bind(&mut all, binding).map_err(|error| error.to_string())?;
+        let values: Vec<Value> = all.into_iter().map(Object::into_value).collect();
+        let plan = RolloutPlan::new(release.digest(), &values, &rules, references)
+            .map_err(|error| crate::error::chain(&error))?;
+        let objects =
+            values.into_iter().filter_map(|value| Some((ObjectKey::of(&value).ok()?, value))).collect();
+        let signatures = documents
+            .signatures
+            .iter()
+            .filter_map(|bytes| match SignatureBundle::parse(bytes.clone()) {
+                Ok(bundle) => Some(bundle),
+                Err(error) => {
+                    tracing::warn!(release = %release.digest(), error = %crate::error::chain(&error), "a signature cannot be read");
+                    None
+                }
+            })
+            .collect();
+        Ok(Self { release, plan, objects, policies, secrets, signatures })
+    }
+}
+
+/// Reads the release itself.
+pub(crate) fn read_release(manifest: &[u8], configuration: &[u8]) -> Result<Release, String> {
+    let manifest = StoredManifest::parse(MediaType::IMAGE_MANIFEST, manifest.to_vec())
+        .map_err(|error| crate::error::chain(&error))?;
+    Release::parse(manifest, configuration).map_err(|error| crate::error::chain(&error))
+}
+
+fn rules_of(policy: &ServicePolicy) -> ServiceRules {
+    ServiceRules {
+        needs: policy.needs.iter().map(ToString::to_string).collect(),
+        deadline: std::time::Duration::from_secs(policy.deadline.get().into()),
+        soak: std::time::Duration::from_secs(policy.soak.get().into()),
+        backup: policy.backup.as_ref().map(|backup| way_of(backup.kind)),
+    }
+}
+
+/// The name of a way to save, as it stands in documents.
+fn way_of(kind: bundles_objects::BackupKind) -> String {
+    match serde_json::to_value(kind) {
+        Ok(Value::String(name)) => name,
+        _ => String::new(),
+    }
+}

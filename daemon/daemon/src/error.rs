@@ -1,0 +1,62 @@
+//! What ends the daemon, and what keeps a subscription from going on.
+
+use daemon_backup::BackupError;
+use daemon_cluster::ClusterError;
+
+/// What ends the daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The lease cannot be had.
+    #[error("cannot get the lease that lets one daemon lead")]
+    Lease {
+        /// Why.
+        source: ClusterError,
+    },
+    /// Another process took the lease.
+    #[error("the lease was lost; another daemon leads now")]
+    LeaseLost,
+    /// The health address cannot be listened on.
+    #[error("cannot listen on {address} to say that the daemon is well")]
+    Health {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What keeps one subscription from going on for now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// The cluster.
+    #[error("the cluster does not do what is asked")]
+    Cluster {
+        #[from]
+        source: ClusterError,
+    },
+    /// A restore point.
+    #[error("nothing is known of a restore point")]
+    Backup {
+        #[from]
+        source: BackupError,
+    },
+}
+
+impl Trouble {
+    /// Whether all that was read must be read again.
+    pub(crate) const fn is_stale(&self) -> bool {
+        matches!(self, Self::Cluster { source: ClusterError::Stale { .. } })
+    }
+}
+
+/// An error with its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

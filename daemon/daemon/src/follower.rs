@@ -1,0 +1,399 @@
+//! Following one subscription: one turn reads what is wanted and what is stored, and goes on until something has to be
+//! waited for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use bundles_objects::{Binding, NamespaceName, RegistryMap, SubscriptionName};
+use daemon_cluster::{
+    Cluster, ClusterError, EventKind, Events, RegistryEndpoint, RegistryScheme, Subscription,
+};
+use daemon_plan::{
+    RolloutState, Step, Target, decide_target, next,
+    target::{Circumstances, rollout_for},
+};
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+use registry_client::{Options, Registry, Scheme};
+use registry_wire::Digest;
+
+use crate::{
+    Clock, DaemonOptions,
+    channel::{ChannelFollower, ChannelView},
+    conditions::{Summary, describe_status},
+    contents::Contents,
+    error::{Trouble, chain},
+    journal::{Journals, told},
+    work::{Work, limits},
+};
+
+/// Most steps in one turn: what takes longer begins with a fresh look at what is wanted.
+const MOST_STEPS: usize = 200;
+
+/// What to do after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The subscription is no longer there.
+    Gone,
+    /// Come again after this time.
+    Wait(Duration),
+}
+
+/// What a step leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// The next step.
+    Again,
+    /// Nothing before this time.
+    Wait(Timestamp),
+    /// The rollout has ended.
+    Over,
+}
+
+/// What was read for one turn.
+pub(crate) struct Table {
+    pub(crate) subscription: Subscription,
+    pub(crate) journals: Journals,
+    pub(crate) binding: Binding,
+    pub(crate) view: ChannelView,
+    pub(crate) target: Target,
+}
+
+/// Follows one subscription.
+pub(crate) struct Follower {
+    pub(crate) options: DaemonOptions,
+    pub(crate) cluster: Cluster,
+    pub(crate) events: Events,
+    pub(crate) clock: Clock,
+    pub(crate) epoch: u64,
+    pub(crate) name: String,
+    pub(crate) started: Timestamp,
+    pub(crate) channel: ChannelFollower,
+    pub(crate) next_poll: Option<Timestamp>,
+    pub(crate) registry: Option<(RegistryEndpoint, Registry)>,
+    pub(crate) contents: BTreeMap<Digest, Contents>,
+    pub(crate) bound: Option<Binding>,
+    pub(crate) work: Option<Work>,
+    /// What kept the last step from being done, for the status.
+    pub(crate) trouble: Option<String>,
+    pub(crate) told_target: Option<String>,
+}
+
+impl Follower {
+    pub(crate) fn new(
+        options: DaemonOptions,
+        cluster: Cluster,
+        events: Events,
+        clock: Clock,
+        epoch: u64,
+        name: String,
+    ) -> Self {
+        let started = clock.now();
+        Self {
+            options,
+            cluster,
+            events,
+            clock,
+            epoch,
+            name,
+            started,
+            channel: ChannelFollower::new(),
+            next_poll: None,
+            registry: None,
+            contents: BTreeMap::new(),
+            bound: None,
+            work: None,
+            trouble: None,
+            told_target: None,
+        }
+    }
+
+    /// One turn. Errors end the turn, not the follower: the next turn reads everything anew.
+    pub(crate) async fn turn(&mut self) -> Turn {
+        match self.take_turn().await {
+            Ok(turn) => turn,
+            Err(error) => {
+                if !error.is_stale() {
+                    tracing::warn!(subscription = self.name, error = chain(&error), "a turn was cut off");
+                }
+                // Somebody else wrote, or nobody knows what was written: begin with what is stored.
+                self.work = None;
+                Turn::Wait(Duration::from_secs(1))
+            }
+        }
+    }
+
+    async fn take_turn(&mut self) -> Result<Turn, Trouble> {
+        let Some(subscription) = self.cluster.subscription(&self.name).await? else { return Ok(Turn::Gone) };
+        if subscription.meta().deletion_timestamp.is_some() {
+            return Ok(Turn::Gone);
+        }
+        let now = self.clock.now();
+        let binding = match binding_of(&subscription) {
+            Ok(binding) => binding,
+            Err(message) => return self.refuse_subscription(subscription, message).await,
+        };
+        if self.bound.as_ref() != Some(&binding) {
+            // What was read for another place or registry does not hold here. The release is set anew below.
+            self.contents.clear();
+            self.work = None;
+            self.bound = Some(binding.clone());
+        }
+        let view = self.look(&subscription, now).await?;
+        let journals = Journals::read(&self.cluster, &self.name, self.epoch).await?;
+        let target = target_of(&subscription, &journals, &view, now);
+        let mut table = Table { subscription, journals, binding, view, target };
+        self.tell_target(&table).await;
+        let until = if let Some(state) = chosen(&table, now) {
+            self.drive(&mut table, state).await?
+        } else {
+            self.work = None;
+            None
+        };
+        self.publish(&mut table).await?;
+        let now = self.clock.now();
+        let poll = self.next_poll.unwrap_or(now);
+        let idle = now.checked_add(self.options.resync).unwrap_or(now);
+        let wake = until.unwrap_or(idle).min(poll.max(now));
+        let pause = wake.duration_since(now);
+        Ok(Turn::Wait(Duration::try_from(pause).unwrap_or_default()))
+    }
+
+    /// Drives one rollout until it waits; the time to come again.
+    async fn drive(&mut self, table: &mut Table, state: RolloutState) -> Result<Option<Timestamp>, Trouble> {
+        let now = self.clock.now();
+        let stored = table.journals.of(state.release) == Some(&state);
+        let known = self.work.as_ref().is_some_and(|work| work.state == state);
+        if !known {
+            self.work = Some(Work::new(state.clone(), self.started));
+        }
+        if !stored {
+            table.journals.record(&self.cluster, &table.subscription, &state, now).await?;
+            self.tell(table, &state).await;
+        }
+        if known {
+            self.refresh_watched(table).await;
+        }
+        let mut last: Option<Step> = None;
+        for _ in 0..MOST_STEPS {
+            let now = self.clock.now();
+            let Some(work) = &mut self.work else { return Ok(None) };
+            work.seen.target = Some(table.target.clone());
+            work.seen.limits = limits(&table.subscription, self.options.resync);
+            if let Some(status) = &table.subscription.status {
+                work.seen.denied = work.is_denied(status);
+            }
+            let step = next(&work.state, &work.seen, now);
+            let pause = now.checked_add(work.seen.limits.poll).unwrap_or(now);
+            if last.as_ref() == Some(&step) {
+                // Nothing was learned: ask again a little later.
+                return Ok(Some(pause));
+            }
+            last = Some(step.clone());
+            tracing::debug!(subscription = self.name, release = %work.state.release, step = step.name(), "step");
+            match self.take(table, step).await {
+                Ok(Flow::Again) => self.trouble = None,
+                Ok(Flow::Wait(until)) => return Ok(Some(until)),
+                Ok(Flow::Over) => return Ok(Some(now)),
+                Err(error) if error.is_stale() || is_lost(&error) => return Err(error),
+                Err(error) => {
+                    let text = chain(&error);
+                    tracing::warn!(subscription = self.name, error = text, "a step was not done");
+                    self.trouble = Some(text);
+                    return Ok(Some(pause));
+                }
+            }
+        }
+        Ok(Some(self.clock.now()))
+    }
+
+    /// Looks at the channel; at the registry only when the time has come.
+    async fn look(&mut self, subscription: &Subscription, now: Timestamp) -> Result<ChannelView, Trouble> {
+        let due = self.next_poll.is_none_or(|next| next <= now);
+        let registry = if due { self.registry_of(subscription) } else { None };
+        if due {
+            let period = jiff::SignedDuration::from_secs(i64::from(subscription.spec.poll_seconds));
+            self.next_poll = now.checked_add(period).ok();
+        }
+        self.channel.look(&self.cluster, subscription, registry.as_ref(), now).await
+    }
+
+    /// The registry of the subscription; none if its address makes no client.
+    pub(crate) fn registry_of(&mut self, subscription: &Subscription) -> Option<Registry> {
+        let endpoint = &subscription.spec.registry;
+        if let Some((known, registry)) = &self.registry
+            && known == endpoint
+        {
+            return Some(registry.clone());
+        }
+        let scheme = match endpoint.scheme {
+            RegistryScheme::Http => Scheme::Http,
+            RegistryScheme::Https => Scheme::Https,
+        };
+        let options = Options {
+            attempts: 2,
+            connect_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(20),
+            ..Options::default()
+        };
+        match Registry::with_options(endpoint.address.clone(), scheme, options) {
+            Ok(registry) => {
+                self.registry = Some((endpoint.clone(), registry.clone()));
+                Some(registry)
+            }
+            Err(error) => {
+                tracing::warn!(
+                    subscription = self.name,
+                    error = chain(&error),
+                    "the registry cannot be asked"
+                );
+                None
+            }
+        }
+    }
+
+    async fn refuse_subscription(
+        &mut self,
+        mut subscription: Subscription,
+        message: String,
+    ) -> Result<Turn, Trouble> {
+        let summary = Summary::bad_subscription(message);
+        self.put_status(&mut subscription, summary).await?;
+        Ok(Turn::Wait(self.options.resync))
+    }
+
+    /// Writes the status if it says something else than before.
+    pub(crate) async fn publish(&mut self, table: &mut Table) -> Result<(), Trouble> {
+        let work = self.work.as_ref();
+        let summary = Summary::of(table, work, self.trouble.as_deref());
+        let mut subscription = table.subscription.clone();
+        self.put_status(&mut subscription, summary).await?;
+        table.subscription = subscription;
+        Ok(())
+    }
+
+    async fn put_status(&mut self, subscription: &mut Subscription, summary: Summary) -> Result<(), Trouble> {
+        let before = subscription.status.clone().unwrap_or_default();
+        let status = describe_status(&before, subscription, summary, self.clock.now());
+        if status != before {
+            subscription.status = Some(status);
+            *subscription = self.cluster.replace_subscription_status(subscription).await?;
+        }
+        Ok(())
+    }
+
+    /// One event for each new decision about what is to run.
+    async fn tell_target(&mut self, table: &Table) {
+        let (kind, note) = match &table.target {
+            Target::Pinned { seen, .. } => {
+                let pin = table.subscription.spec.pin.as_ref();
+                let why = pin.map_or_else(String::new, |pin| format!(" by {}: {}", pin.by, pin.reason));
+                let seen = seen.map_or_else(String::new, |seen| format!("; the channel names {seen}"));
+                (EventKind::Normal, format!("pinned{why}{seen}"))
+            }
+            Target::Held { .. } => (EventKind::Normal, "held: nothing new is taken".to_owned()),
+            Target::Denied { release, reason } => {
+                (EventKind::Warning, format!("release {release} failed here before: {reason}"))
+            }
+            Target::Refused { reason, .. } => (EventKind::Warning, reason.clone()),
+            Target::Nothing | Target::Keep { .. } | Target::RollOut { .. } => {
+                self.told_target = None;
+                return;
+            }
+        };
+        if self.told_target.as_ref() != Some(&note) {
+            self.events.publish(&table.subscription.object_ref(&()), kind, table.target.name(), &note).await;
+            self.told_target = Some(note);
+        }
+    }
+
+    /// Events about a new state of a rollout: on the subscription and on the release.
+    pub(crate) async fn tell(&self, table: &Table, state: &RolloutState) {
+        let release = table.journals.release(state.release);
+        let version = release.and_then(|release| release.status.as_ref()?.version.as_ref());
+        let name = version.map_or_else(|| state.release.to_string(), ToString::to_string);
+        let (_, message) = told(state);
+        let kind = if message.is_some() { EventKind::Warning } else { EventKind::Normal };
+        let message = message.map_or_else(String::new, |message| format!(": {message}"));
+        let note = format!("release {name}, attempt {}{message}", state.attempt);
+        tracing::info!(subscription = self.name, phase = state.phase_name(), note, "rollout");
+        self.events.publish(&table.subscription.object_ref(&()), kind, state.phase_name(), &note).await;
+        if let Some(release) = release {
+            self.events.publish(&release.object_ref(&()), kind, state.phase_name(), &note).await;
+        }
+    }
+}
+
+const fn is_lost(error: &Trouble) -> bool {
+    matches!(error, Trouble::Cluster { source: ClusterError::LeaseLost { .. } })
+}
+
+/// What is bound into objects. The release in it is a stand-in, set for each release that is read.
+fn binding_of(subscription: &Subscription) -> Result<Binding, String> {
+    let spec = &subscription.spec;
+    let namespace: NamespaceName =
+        spec.namespace.parse().map_err(|error| format!("spec.namespace: {error}"))?;
+    let name: SubscriptionName =
+        subscription.name_any().parse().map_err(|error| format!("the name of the subscription: {error}"))?;
+    let registry = spec.registry_map.as_ref().map_or_else(
+        || RegistryMap { registry: spec.registry.address.clone(), prefix: spec.repository.clone() },
+        |map| RegistryMap {
+            registry: map.registry.clone(),
+            prefix: map.prefix.clone().unwrap_or_else(|| spec.repository.clone()),
+        },
+    );
+    Ok(Binding { registry, namespace, subscription: name, release: Digest::of(b"") })
+}
+
+fn target_of(subscription: &Subscription, journals: &Journals, view: &ChannelView, now: Timestamp) -> Target {
+    let spec = &subscription.spec;
+    let denied: BTreeMap<Digest, String> = subscription
+        .status
+        .iter()
+        .flat_map(|status| status.denied_now(spec))
+        .map(|denied| (denied.digest, format!("{}: {}", denied.reason, denied.message)))
+        .collect();
+    decide_target(
+        &Circumstances {
+            pin: spec.pin.as_ref().map(|pin| pin.digest),
+            hold: spec.hold.is_some(),
+            channel: &view.channel,
+            denied: &denied,
+            kept: journals.kept().map(|state| state.release),
+            rollout: journals.latest(),
+        },
+        now,
+    )
+}
+
+/// The journal to go on with: an unfinished rollout first, so that it ends as it should; then the wanted one; then the
+/// kept one.
+fn chosen(table: &Table, now: Timestamp) -> Option<RolloutState> {
+    let latest = table.journals.latest();
+    if let Some(latest) = latest.filter(|latest| latest.phase.outcome().is_none()) {
+        return Some(latest.clone());
+    }
+    let kept = table.journals.kept();
+    match &table.target {
+        Target::RollOut { release } => {
+            // The release may have been tried before another one was: its own attempts count on.
+            let own = table.journals.of(*release);
+            Some(rollout_for(*release, kept.map(|kept| kept.release), own, now))
+        }
+        _ => kept.cloned(),
+    }
+}
+
+/// Releases that must not be forgotten.
+pub(crate) fn remembered(table: &Table) -> BTreeSet<Digest> {
+    let mut keep: BTreeSet<Digest> = table.journals.kept().map(|state| state.release).into_iter().collect();
+    keep.extend(table.journals.latest().map(|state| state.release));
+    keep.extend(table.journals.latest().and_then(|state| state.previous));
+    keep.extend(table.subscription.spec.pin.as_ref().map(|pin| pin.digest));
+    keep.extend(
+        table.subscription.status.iter().flat_map(|status| &status.denied).map(|denied| denied.digest),
+    );
+    keep
+}

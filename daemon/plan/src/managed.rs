@@ -1,0 +1,108 @@
+//! Who owns which field: `metadata.managedFields`.
+
+use serde_json::Value;
+
+use crate::field::{list, matches_keys, text};
+
+/// The fields that `manager` owns by server-side apply on the object itself, not on a subresource.
+pub fn applied_fields<'a>(live: &'a Value, manager: &str) -> Option<&'a Value> {
+    list(live, "/metadata/managedFields")
+        .iter()
+        .find(|entry| {
+            text(entry, "/manager") == manager
+                && text(entry, "/operation") == "Apply"
+                && text(entry, "/subresource").is_empty()
+        })?
+        .get("fieldsV1")
+}
+
+/// Whether `manager` has applied the object.
+pub fn is_applied_by(live: &Value, manager: &str) -> bool {
+    applied_fields(live, manager).is_some()
+}
+
+/// Managers that own `spec.replicas`, with the subresource through which they wrote it.
+fn owners_of_replicas(live: &Value) -> impl Iterator<Item = (&str, &str)> {
+    list(live, "/metadata/managedFields")
+        .iter()
+        .filter(|entry| entry.pointer("/fieldsV1/f:spec/f:replicas").is_some())
+        .map(|entry| (text(entry, "/manager"), text(entry, "/operation")))
+}
+
+/// What happens to `spec.replicas` when our intent no longer has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplicasRelease {
+    /// Another manager owns the field too, or we never did: it stays as it is.
+    Safe,
+    /// We are its only owner: it would fall to the default of 1.
+    FallsToDefault {
+        /// The count that runs now.
+        current: i64,
+    },
+}
+
+/// What dropping `spec.replicas` from the intent does to a live workload.
+pub fn release_of_replicas(live: &Value, manager: &str) -> ReplicasRelease {
+    let Some(current) = live.pointer("/spec/replicas").and_then(Value::as_i64) else {
+        return ReplicasRelease::Safe;
+    };
+    let (ours, others): (Vec<_>, Vec<_>) =
+        owners_of_replicas(live).partition(|owner| *owner == (manager, "Apply"));
+    if !ours.is_empty() && others.is_empty() && current != 1 {
+        ReplicasRelease::FallsToDefault { current }
+    } else {
+        ReplicasRelease::Safe
+    }
+}
+
+/// Keeps `spec.replicas` in an intent that hands it over to an autoscaler, until that has taken hold of the field.
+pub fn keep_replicas(intent: &mut Value, live: &Value, manager: &str) {
+    if intent.pointer("/spec/replicas").is_some() {
+        return;
+    }
+    if let ReplicasRelease::FallsToDefault { current } = release_of_replicas(live, manager)
+        && let Some(spec) = intent.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        spec.insert("replicas".to_owned(), current.into());
+    }
+}
+
+/// Fields of a `fieldsV1` tree that the intent does not have: they leave the object with the next apply.
+pub fn left_behind(fields: &Value, intent: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(fields, intent, &mut String::new(), &mut found);
+    found
+}
+
+fn walk(fields: &Value, intent: &Value, path: &mut String, found: &mut Vec<String>) {
+    let Some(fields) = fields.as_object() else { return };
+    for (name, inner) in fields {
+        let length = path.len();
+        let below = if let Some(field) = name.strip_prefix("f:") {
+            path.push('.');
+            path.push_str(field);
+            intent.get(field)
+        } else if let Some(keys) = name.strip_prefix("k:") {
+            path.extend(["[", keys, "]"]);
+            item_with(intent, keys)
+        } else if let Some(value) = name.strip_prefix("v:") {
+            path.extend(["[=", value, "]"]);
+            let value: Option<Value> = serde_json::from_str(value).ok();
+            intent.as_array().and_then(|items| items.iter().find(|item| Some(*item) == value.as_ref()))
+        } else {
+            // "." says that the container itself is owned, "i:" is a place in a list that nobody uses.
+            continue;
+        };
+        match below {
+            Some(below) => walk(inner, below, path, found),
+            None => found.push(path.clone()),
+        }
+        path.truncate(length);
+    }
+}
+
+fn item_with<'a>(list: &'a Value, keys: &str) -> Option<&'a Value> {
+    let keys: serde_json::Map<String, Value> = serde_json::from_str(keys).ok()?;
+    let keys: Vec<(String, Value)> = keys.into_iter().collect();
+    list.as_array()?.iter().find(|item| matches_keys(item, &keys))
+}

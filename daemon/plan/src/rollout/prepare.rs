@@ -1,0 +1,174 @@
+//! From the digest to the first write: all of this leaves the objects of the cluster alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use registry_wire::Digest;
+
+use crate::{
+    inventory::Inventory,
+    plan::RolloutPlan,
+    prune::{Guard, prune_candidates, prune_limit},
+    rollout::{Fact, Observed, Phase, Progress, Protection, RefusalReason, RestorePoint, RolloutState, Step},
+};
+
+/// `start` and a while.
+pub(super) fn after(start: Timestamp, wait: Duration) -> Timestamp {
+    start.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// When the clock of something that began at `began` starts: time in which nobody looked does not count.
+pub(super) fn clock(began: Timestamp, seen: &Observed) -> Timestamp {
+    seen.looking_since.map_or(began, |looking| looking.max(began))
+}
+
+/// Asks for something that is not known, until patience ends.
+struct Patience<'a> {
+    state: &'a RolloutState,
+    end: Timestamp,
+    now: Timestamp,
+}
+
+impl<'a> Patience<'a> {
+    fn new(state: &'a RolloutState, seen: &Observed, limit: Duration, now: Timestamp) -> Self {
+        Self { state, end: after(clock(state.since, seen), limit), now }
+    }
+
+    fn ask(&self, step: Step, reason: RefusalReason) -> Step {
+        if self.now < self.end {
+            return step;
+        }
+        let message = format!("step {} did not succeed in time", step.name());
+        self.state.refuse(reason, message, self.now)
+    }
+}
+
+pub(super) fn fetch(state: &RolloutState, seen: &Observed, now: Timestamp) -> Step {
+    let patience = Patience::new(state, seen, seen.limits.prepare, now);
+    match &seen.plan {
+        Fact::Known(_) => state.record(Phase::Fetched, now),
+        Fact::Refused { message } => state.refuse(RefusalReason::Fetch, message, now),
+        Fact::Unknown => patience.ask(Step::FetchRelease { release: state.release }, RefusalReason::Fetch),
+    }
+}
+
+pub(super) fn verify(state: &RolloutState, seen: &Observed, now: Timestamp) -> Step {
+    let patience = Patience::new(state, seen, seen.limits.prepare, now);
+    match &seen.verified {
+        Fact::Known(()) => state.record(Phase::Verified, now),
+        Fact::Refused { message } => state.refuse(RefusalReason::Verification, message, now),
+        Fact::Unknown => {
+            patience.ask(Step::VerifyRelease { release: state.release }, RefusalReason::Verification)
+        }
+    }
+}
+
+pub(super) fn preflight(state: &RolloutState, seen: &Observed, now: Timestamp) -> Step {
+    let patience = Patience::new(state, seen, seen.limits.nodes, now);
+    let (plan, kept) = match plans(state, seen, &patience) {
+        Ok(plans) => plans,
+        Err(step) => return step,
+    };
+    let inventory = match &seen.inventory {
+        Fact::Known(inventory) => inventory,
+        Fact::Refused { message } => return state.refuse(RefusalReason::Inventory, message, now),
+        Fact::Unknown => return patience.ask(Step::ReadInventory, RefusalReason::Inventory),
+    };
+    if let Some(message) = too_much_prune(plan, inventory, seen) {
+        return state.refuse(RefusalReason::Prune, message, now);
+    }
+    match &seen.preflight {
+        Fact::Known(()) => {}
+        Fact::Refused { message } => return state.refuse(RefusalReason::Preflight, message, now),
+        Fact::Unknown => {
+            return patience.ask(Step::Preflight { release: state.release }, RefusalReason::Preflight);
+        }
+    }
+    // The images of the way back must be at hand as well: it may be needed when the registry is not there.
+    let mut images: BTreeSet<String> = plan.images.iter().cloned().collect();
+    images.extend(kept.into_iter().flat_map(|kept| kept.images.iter().cloned()));
+    let missing = match &seen.missing_images {
+        Fact::Known(missing) => images.intersection(missing).cloned().collect(),
+        Fact::Refused { message } => return state.refuse(RefusalReason::Images, message, now),
+        Fact::Unknown => images,
+    };
+    if missing.is_empty() {
+        return state.record(Phase::OnNodes, now);
+    }
+    patience.ask(Step::WarmNodes { images: missing }, RefusalReason::Images)
+}
+
+pub(super) fn protect(state: &RolloutState, seen: &Observed, now: Timestamp) -> Step {
+    let patience = Patience::new(state, seen, seen.limits.protect, now);
+    let (plan, kept) = match plans(state, seen, &patience) {
+        Ok(plans) => plans,
+        Err(step) => return step,
+    };
+    // Data of a service that the release leaves out or changes kind is protected the way it was kept so far.
+    let mut backups: BTreeMap<&String, &String> = plan.backups.iter().collect();
+    backups.extend(kept.into_iter().flat_map(|kept| &kept.backups));
+    let mut points = BTreeMap::new();
+    for (service, backup) in backups {
+        let name = state.restore_point(service);
+        match seen.restore_points.get(service) {
+            Some(RestorePoint::NoData) => {}
+            Some(RestorePoint::Confirmed) => {
+                points.insert(service.clone(), name);
+            }
+            Some(RestorePoint::Failed { message }) => {
+                let message = format!("restore point {name} of service {service}: {message}");
+                return state.refuse(RefusalReason::RestorePoint, message, now);
+            }
+            Some(RestorePoint::Absent | RestorePoint::Running) | None => {
+                let step = Step::TakeRestorePoint { service: service.clone(), backup: backup.clone(), name };
+                return patience.ask(step, RefusalReason::RestorePoint);
+            }
+        }
+    }
+    let protection =
+        if points.is_empty() { Protection::NothingToProtect } else { Protection::RestorePoints(points) };
+    let protected = RolloutState { protection: Some(protection), writing_since: Some(now), ..state.clone() };
+    protected.record(Phase::Protected { progress: Progress { wave: 0, since: now } }, now)
+}
+
+/// The plan of the release and of the way back, or the step that finds them out.
+fn plans<'a>(
+    state: &RolloutState,
+    seen: &'a Observed,
+    patience: &Patience<'_>,
+) -> Result<(&'a RolloutPlan, Option<&'a RolloutPlan>), Step> {
+    let load = |release: Digest, reason| Err(patience.ask(Step::LoadRelease { release }, reason));
+    let refuse = |reason, message: &String| Err(state.refuse(reason, message, patience.now));
+    let plan = match &seen.plan {
+        Fact::Known(plan) => plan,
+        Fact::Refused { message } => return refuse(RefusalReason::Fetch, message),
+        Fact::Unknown => return load(state.release, RefusalReason::Fetch),
+    };
+    let Some(previous) = state.previous else {
+        return Ok((plan, None));
+    };
+    match &seen.kept_plan {
+        Fact::Known(kept) => Ok((plan, Some(kept))),
+        Fact::Refused { message } => refuse(RefusalReason::NoWayBack, message),
+        Fact::Unknown => load(previous, RefusalReason::NoWayBack),
+    }
+}
+
+fn too_much_prune(plan: &RolloutPlan, inventory: &Inventory, seen: &Observed) -> Option<String> {
+    let limit = prune_limit(inventory);
+    let wanted = plan.keys();
+    let doomed = prune_candidates(inventory, &wanted)
+        .into_iter()
+        .filter(|entry| entry.uid.is_some() && entry.guard == Guard::Free)
+        .filter(|entry| !seen.confirmed_prune.contains(&entry.key));
+    let count = doomed.count();
+    (count > limit).then(|| {
+        format!(
+            "{count} of {} objects would be pruned, {limit} are allowed without a confirmation",
+            inventory.len()
+        )
+    })
+}

@@ -1,0 +1,12 @@
+//! Tests of the planner: rules on documents as the API server writes them, and the rollout against a small world.
+
+mod conflicts;
+mod drifts;
+mod facts;
+mod inventories;
+mod plans;
+mod pods;
+mod rollouts;
+mod statuses;
+mod targets;
+mod world;

@@ -1,0 +1,439 @@
+use std::{cell::RefCell, collections::BTreeSet};
+
+use daemon_plan::{Phase, Step, rollout::Outcome};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+
+use crate::world::{BEHAVIOURS, Behaviour, Trouble, Weather, World, digest};
+
+fn outcome(world: &World, name: &str) -> Outcome {
+    world.phase(name).outcome().expect("the rollout has ended")
+}
+
+/// What is in the cluster is exactly this release, and what it may not prune.
+fn runs(world: &World, name: &str) {
+    let mut state = world.state();
+    state.retain(|key, _| key != "PersistentVolumeClaim shop/old-data");
+    let mut intents = world.intents(name);
+    intents.retain(|key, _| key != "PersistentVolumeClaim shop/old-data");
+    assert_eq!(state, intents, "{name} runs");
+    let keys: BTreeSet<String> = world.inventory.entries().map(|entry| entry.key.to_string()).collect();
+    assert_eq!(keys, world.state().into_keys().collect(), "the inventory is what is there");
+}
+
+#[test]
+fn a_good_release_is_kept_and_the_old_pruned() {
+    let mut world = World::installed();
+    runs(&world, "a");
+    world.promote("b");
+    world.settle(&[]);
+    assert_eq!(outcome(&world, "b"), Outcome::Kept);
+    assert_eq!(world.kept, Some(digest("b")));
+    runs(&world, "b");
+    assert!(world.state().contains_key("PersistentVolumeClaim shop/old-data"), "data stays");
+    assert_eq!(world.restore_points.len(), 1);
+}
+
+#[test]
+fn a_kept_release_is_left_alone_and_repaired() {
+    let mut world = World::installed();
+    let writes = world.writes;
+    for _ in 0..10 {
+        world.turn(Weather::Fair);
+    }
+    assert_eq!(world.writes, writes, "nothing is written when nothing changed");
+    world.meddle("Service", true);
+    world.meddle("Deployment", false);
+    world.settle(&[]);
+    world.turn(Weather::Fair);
+    world.settle(&[]);
+    assert_eq!(world.writes, writes + 2, "one write for each");
+    runs(&world, "a");
+}
+
+#[test]
+fn failures_lead_back_and_are_denied() {
+    for (behaviour, reason) in [
+        (Behaviour::Crashes, "CrashLoop"),
+        (Behaviour::NeverReady, "DeadlineExceeded"),
+        (Behaviour::Silent, "NoData"),
+        (Behaviour::Regresses, "CrashLoop"),
+        (Behaviour::LosesReadiness, "Regression"),
+        (Behaviour::Rejected, "ApplyRejected"),
+    ] {
+        let mut world = World::installed();
+        world.behaviours.insert(digest("b"), behaviour);
+        world.promote("b");
+        world.settle(&[]);
+        let Phase::RolledBack { failure } = world.phase("b") else { panic!("{behaviour:?}") };
+        assert_eq!(failure.reason.to_string(), reason, "{behaviour:?}: {failure}");
+        assert_eq!(world.kept, Some(digest("a")));
+        assert!(world.denied.contains_key(&digest("b")));
+        runs(&world, "a");
+        // It stays denied, and a later release is not held up by it.
+        let writes = world.writes;
+        world.settle(&[]);
+        assert_eq!(world.writes, writes);
+        world.promote("c");
+        world.settle(&[]);
+        runs(&world, "c");
+    }
+}
+
+#[test]
+fn refusals_write_nothing_and_are_tried_again() {
+    for (behaviour, reason) in [
+        (Behaviour::Unsigned, "Verification"),
+        (Behaviour::Broken, "Fetch"),
+        (Behaviour::FailsPreflight, "Preflight"),
+        (Behaviour::ImageMissing, "Images"),
+    ] {
+        let mut world = World::installed();
+        let writes = world.writes;
+        world.behaviours.insert(digest("b"), behaviour);
+        world.promote("b");
+        world.settle(&[]);
+        let Phase::Refused { refusal, .. } = world.phase("b") else { panic!("{behaviour:?}") };
+        assert_eq!(refusal.reason.to_string(), reason);
+        assert_eq!(world.writes, writes, "{behaviour:?}");
+        assert!(world.denied.is_empty());
+        // When the cause is gone the next attempt passes.
+        world.behaviours.insert(digest("b"), Behaviour::Good);
+        world.now += jiff::SignedDuration::from_mins(11);
+        world.settle(&[]);
+        assert!(world.journals[&digest("b")].attempt >= 2);
+        runs(&world, "b");
+    }
+    let mut world = World::installed();
+    world.troubles.insert(Trouble::RestoreFails);
+    world.promote("b");
+    world.settle(&[]);
+    assert_eq!(outcome(&world, "b"), Outcome::Refused);
+    runs(&world, "a");
+}
+
+#[test]
+fn a_first_install_that_fails_is_left_for_people() {
+    let mut world = World::new();
+    world.behaviours.insert(digest("b"), Behaviour::NeverReady);
+    world.promote("b");
+    world.settle(&[]);
+    assert_eq!(outcome(&world, "b"), Outcome::FirstInstallFailed);
+    assert!(world.denied.contains_key(&digest("b")));
+    assert!(!world.state().is_empty());
+    world.promote("a");
+    world.settle(&[]);
+    runs(&world, "a");
+}
+
+#[test]
+fn a_newer_release_takes_over_a_rollout_that_waits() {
+    let mut world = World::installed();
+    world.behaviours.insert(digest("b"), Behaviour::NeverReady);
+    world.promote("b");
+    for _ in 0..60 {
+        world.turn(Weather::Fair);
+    }
+    assert!(world.phase("b").may_have_written());
+    world.promote("c");
+    world.settle(&[]);
+    assert_eq!(*world.phase("b"), Phase::Superseded { by: Some(digest("c")) });
+    assert!(world.denied.is_empty(), "it was not judged");
+    runs(&world, "c");
+}
+
+#[test]
+fn a_pin_takes_a_rollout_back_without_blame() {
+    let mut world = World::installed();
+    world.behaviours.insert(digest("b"), Behaviour::NeverReady);
+    world.promote("b");
+    for _ in 0..60 {
+        world.turn(Weather::Fair);
+    }
+    world.pin = Some(digest("a"));
+    world.settle(&[]);
+    assert_eq!(outcome(&world, "b"), Outcome::RolledBack);
+    assert!(world.denied.is_empty());
+    runs(&world, "a");
+    // While pinned nothing moves, whatever the channel says.
+    let writes = world.writes;
+    world.promote("c");
+    world.settle(&[]);
+    assert_eq!(world.writes, writes);
+    assert!(!world.journals.contains_key(&digest("c")));
+}
+
+#[test]
+fn a_hold_stops_what_has_not_begun_to_write() {
+    let mut world = World::installed();
+    world.promote("b");
+    world.turn(Weather::Fair);
+    world.hold = true;
+    world.settle(&[]);
+    assert_eq!(*world.phase("b"), Phase::Superseded { by: None });
+    runs(&world, "a");
+    world.hold = false;
+    world.settle(&[]);
+    runs(&world, "b");
+}
+
+#[test]
+fn a_stuck_set_is_freed_on_the_way_back() {
+    let mut world = World::installed();
+    world.behaviours.insert(digest("b"), Behaviour::Crashes);
+    world.troubles.insert(Trouble::StuckPod);
+    world.promote("b");
+    world.settle(&[]);
+    assert_eq!(outcome(&world, "b"), Outcome::RolledBack);
+    assert!(world.reached.contains("DeletePods"));
+}
+
+#[test]
+fn the_registry_may_go_after_the_images_are_on_nodes() {
+    for behaviour in [Behaviour::Good, Behaviour::NeverReady] {
+        let mut world = World::installed();
+        world.behaviours.insert(digest("b"), behaviour);
+        world.promote("b");
+        while !world.journals.get(&digest("b")).is_some_and(|journal| journal.phase == Phase::OnNodes) {
+            world.turn(Weather::Fair);
+        }
+        world.troubles.insert(Trouble::RegistryDown);
+        world.channel = daemon_plan::target::Channel::Unknown;
+        // The daemon starts anew as well.
+        world.settle(&[Weather::DiesBefore]);
+        runs(&world, if behaviour == Behaviour::Good { "b" } else { "a" });
+    }
+}
+
+/// Scenarios whose end does not depend on when something happens.
+fn scenarios() -> Vec<(&'static str, World)> {
+    let with = |behaviour, change: fn(&mut World)| {
+        let mut world = World::installed();
+        world.behaviours.insert(digest("b"), behaviour);
+        change(&mut world);
+        world.promote("b");
+        world
+    };
+    let mut first = World::new();
+    first.promote("b");
+    vec![
+        ("good", with(Behaviour::Good, |_| {})),
+        ("crashing", with(Behaviour::Crashes, |_| {})),
+        ("never ready", with(Behaviour::NeverReady, |_| {})),
+        ("rejected", with(Behaviour::Rejected, |_| {})),
+        (
+            "stuck",
+            with(Behaviour::Crashes, |world| {
+                world.troubles.insert(Trouble::StuckPod);
+            }),
+        ),
+        (
+            "no way back",
+            with(Behaviour::Crashes, |world| {
+                world.troubles.insert(Trouble::NoReturn);
+            }),
+        ),
+        ("first", first),
+    ]
+}
+
+#[test]
+fn dying_at_any_step_leads_to_the_same_end() {
+    let mut deaths = 0;
+    for (name, start) in scenarios() {
+        let mut calm = start.clone();
+        let steps = calm.settle(&[]);
+        assert!(steps > 20, "{name} is a whole rollout");
+        for at in 0..steps {
+            for kind in [Weather::DiesBefore, Weather::DiesAfter, Weather::Lost, Weather::Error] {
+                let mut weather = vec![Weather::Fair; at];
+                weather.push(kind);
+                let mut world = start.clone();
+                world.settle(&weather);
+                let place = format!("{name}, {kind:?} at step {at}");
+                assert_eq!(outcome(&world, "b"), outcome(&calm, "b"), "{place}");
+                assert_eq!(world.state(), calm.state(), "{place}");
+                assert_eq!(world.kept, calm.kept, "{place}");
+                assert_eq!(
+                    world.denied.keys().collect::<Vec<_>>(),
+                    calm.denied.keys().collect::<Vec<_>>(),
+                    "{place}"
+                );
+                assert_eq!(
+                    world.restore_points.keys().collect::<Vec<_>>(),
+                    calm.restore_points.keys().collect::<Vec<_>>(),
+                    "no second restore point: {place}"
+                );
+                assert!(world.jobs_run.values().all(|runs| *runs == 1), "no Job runs twice: {place}");
+                deaths += 1;
+            }
+        }
+    }
+    assert!(deaths > 1000, "{deaths} places were tried");
+}
+
+#[derive(Debug, Clone)]
+struct Story {
+    first: bool,
+    behaviour: Behaviour,
+    newer: Behaviour,
+    weather: Vec<Weather>,
+    /// What a person or the registry does, and at which turn.
+    events: Vec<(usize, u8)>,
+    troubles: BTreeSet<Trouble>,
+}
+
+fn story() -> impl Strategy<Value = Story> {
+    let behaviour = || prop::sample::select(BEHAVIOURS.to_vec());
+    let weather = prop_oneof![
+        8 => Just(Weather::Fair),
+        2 => Just(Weather::Error),
+        1 => Just(Weather::Lost),
+        1 => Just(Weather::DiesBefore),
+        1 => Just(Weather::DiesAfter),
+    ];
+    let troubles =
+        [Trouble::RestoreFails, Trouble::StuckPod, Trouble::NoReturn, Trouble::Undeletable].to_vec();
+    (
+        prop::bool::weighted(0.3),
+        behaviour(),
+        behaviour(),
+        prop::collection::vec(weather, 0..150),
+        prop::collection::vec((0_usize..150, 0_u8..9), 0..4),
+        prop_oneof![
+            2 => Just(BTreeSet::new()),
+            1 => prop::sample::subsequence(troubles, 1..3).prop_map(BTreeSet::from_iter),
+        ],
+    )
+        .prop_map(|(first, behaviour, newer, weather, events, troubles)| Story {
+            first,
+            behaviour,
+            newer,
+            weather,
+            events,
+            troubles,
+        })
+}
+
+fn live(story: &Story) -> World {
+    let mut world = if story.first { World::new() } else { World::installed() };
+    world.behaviours.insert(digest("b"), story.behaviour);
+    world.behaviours.insert(digest("c"), story.newer);
+    world.troubles.clone_from(&story.troubles);
+    world.promote("b");
+    for turn in 0..150 {
+        for (_, event) in story.events.iter().filter(|(at, _)| *at == turn) {
+            match event {
+                0 | 1 => world.promote("c"),
+                2 => world.hold = !world.hold,
+                3 => world.pin = world.kept,
+                4 => world.pin = None,
+                5 => {
+                    world.troubles.insert(Trouble::RegistryDown);
+                }
+                6 => world.channel = daemon_plan::target::Channel::Unknown,
+                7 => world.channel = daemon_plan::target::Channel::Refused { message: "expired".to_owned() },
+                _ => world.pin = Some(digest("c")),
+            }
+        }
+        world.turn(story.weather.get(turn).copied().unwrap_or(Weather::Fair));
+    }
+    world.settle(&[]);
+    world
+}
+
+/// What must hold of every step is checked by the world itself; here is what must hold at the end, and that the run
+/// reached all there is to reach.
+#[test]
+fn every_story_ends_well_and_all_is_reached() {
+    let reached: RefCell<BTreeSet<String>> = RefCell::default();
+    let mut runner = TestRunner::new(Config { cases: 4000, failure_persistence: None, ..Config::default() });
+    let result = runner.run(&story(), |story| {
+        let world = live(&story);
+        reached.borrow_mut().extend(world.reached.iter().cloned());
+        for journal in world.journals.values() {
+            prop_assert!(journal.phase.outcome().is_some(), "{journal:?} has not ended");
+        }
+        // Nothing is in the cluster that no inventory knows.
+        let known: BTreeSet<String> = world.inventory.entries().map(|entry| entry.key.to_string()).collect();
+        prop_assert!(world.state().keys().all(|key| known.contains(key)));
+        // A release that went back has lost its Job: another attempt runs it again, one attempt never twice.
+        for (key, runs) in &world.jobs_run {
+            let release = key.name().trim_start_matches("migrate-");
+            let attempts = world.journals[&digest(release)].attempt;
+            prop_assert!(*runs <= attempts, "{key} ran {runs} times in {attempts} attempts");
+        }
+        let failed = world.journals.values().any(|journal| {
+            matches!(journal.phase, Phase::RollbackFailed { .. } | Phase::FirstInstallFailed { .. })
+        });
+        if let Some(kept) = world.kept.filter(|_| !failed && !story.troubles.contains(&Trouble::Undeletable))
+        {
+            let name =
+                ["a", "b", "c"].into_iter().find(|name| digest(name) == kept).expect("it is one of them");
+            let superseded = world.journals.values().any(|journal| {
+                matches!(journal.phase, Phase::Superseded { .. }) && journal.writing_since.is_some()
+            });
+            if !superseded {
+                runs(&world, name);
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+    let reached = reached.into_inner();
+    let phases = [
+        "Fetched",
+        "Verified",
+        "OnNodes",
+        "Protected",
+        "NothingToProtect",
+        "Applied",
+        "Judged",
+        "RollingBack",
+        "Kept",
+        "RolledBack",
+        "Refused",
+        "Superseded",
+        "FirstInstallFailed",
+        "RollbackFailed",
+    ];
+    let reasons = [
+        "CrashLoop",
+        "DeadlineExceeded",
+        "NoData",
+        "Regression",
+        "ApplyRejected",
+        "Withdrawn",
+        "RefusedFetch",
+        "RefusedVerification",
+        "RefusedPreflight",
+        "RefusedImages",
+        "RefusedRestorePoint",
+    ];
+    let missing: Vec<&str> = Step::NAMES
+        .into_iter()
+        .chain(phases)
+        .chain(reasons)
+        .filter(|name| !reached.contains(*name))
+        .collect();
+    assert!(missing.is_empty(), "never reached: {missing:?}");
+}
+
+#[test]
+fn time_in_which_nobody_looked_counts_against_no_release() {
+    let mut world = World::installed();
+    world.promote("b");
+    while !world.journals.get(&digest("b")).is_some_and(|journal| journal.phase.may_have_written()) {
+        world.turn(Weather::Fair);
+    }
+    for _ in 0..3 {
+        world.turn(Weather::Fair);
+    }
+    world.now += jiff::SignedDuration::from_hours(1);
+    world.settle(&[Weather::DiesBefore]);
+    assert_eq!(outcome(&world, "b"), Outcome::Kept);
+}
