@@ -42,9 +42,13 @@ pub enum SourceError {
 impl SourceInput {
     /// Hashes `file` of the recipe in `folder`.
     pub fn hash(folder: &Path, file: &SourceFile) -> Result<Self, SourceError> {
-        let path = folder.join(file.source.as_str());
-        let failed = |source| SourceError::Read { path: path.clone(), source };
-        let mut opened = File::open(&path).map_err(failed)?;
+        Self::hash_file(&folder.join(file.source.as_str()), &file.target.to_string(), file.mode())
+    }
+
+    /// Hashes the file at `path`, which goes to `target` in the image.
+    pub fn hash_file(path: &Path, target: &str, mode: u32) -> Result<Self, SourceError> {
+        let failed = |source| SourceError::Read { path: path.to_owned(), source };
+        let mut opened = File::open(path).map_err(failed)?;
         let mut hasher = Hasher::new();
         let mut piece = vec![0; PIECE];
         loop {
@@ -54,7 +58,6 @@ impl SourceInput {
             }
         }
         let length = hasher.length();
-        let (target, mode) = (file.target.to_string(), file.mode());
-        Ok(Self { digest: hasher.finish(), length, target, mode, path })
+        Ok(Self { path: path.to_owned(), target: target.to_owned(), mode, digest: hasher.finish(), length })
     }
 }

@@ -1,13 +1,17 @@
 //! The verbs.
 
 mod build;
+mod daemon;
 mod down;
 mod fetch;
+mod helper;
 mod key;
 mod lock;
+mod pin;
 mod registry;
 mod release;
 mod schema;
+mod status;
 mod up;
 
 use clap::Subcommand;
@@ -40,6 +44,13 @@ pub(crate) enum Command {
     Key(key::Arguments),
     Registry(registry::Arguments),
     Schema(schema::Arguments),
+    Status(status::Arguments),
+    History(status::HistoryArguments),
+    Pin(pin::Arguments),
+    Unpin(pin::UnpinArguments),
+    Clear(pin::ClearArguments),
+    Daemon(daemon::Arguments),
+    Helper(helper::Arguments),
 }
 
 impl Command {
@@ -55,6 +66,13 @@ impl Command {
             Self::Key(arguments) => key::run(&arguments, context),
             Self::Registry(arguments) => registry::run(arguments, context),
             Self::Schema(arguments) => schema::run(&arguments),
+            Self::Status(arguments) => status::run(&arguments, context),
+            Self::History(arguments) => status::run_history(&arguments, context),
+            Self::Pin(arguments) => pin::run(&arguments, context),
+            Self::Unpin(arguments) => pin::run_unpin(&arguments, context),
+            Self::Clear(arguments) => pin::run_clear(&arguments, context),
+            Self::Daemon(arguments) => daemon::run(&arguments),
+            Self::Helper(arguments) => helper::run(&arguments),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where `bundle` keeps what it makes for a user of this machine.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Folders of one user: downloads and store can be deleted at any time, keys and registry cannot.
 #[derive(Debug, Clone)]
@@ -12,11 +12,6 @@ impl Home {
     /// Uses `root`.
     pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
-    }
-
-    /// The folder itself.
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
     }
 
     /// Verified downloads by hash, and indices.
@@ -37,11 +32,6 @@ impl Home {
     /// Keys and trust root of a product, made for development.
     pub(crate) fn keys(&self, product: &str) -> PathBuf {
         self.root.join("keys").join(product)
-    }
-
-    /// What `bundle up` did last for each platform.
-    pub(crate) fn runs(&self) -> PathBuf {
-        self.root.join("runs")
     }
 }
 

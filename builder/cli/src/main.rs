@@ -3,6 +3,7 @@
 //! Here is only what every verb needs: arguments, where things are kept, how results and errors are written. Output to
 //! the terminal and the exit code are made in this crate and nowhere else.
 
+mod cluster;
 mod command;
 mod composition;
 mod detached;
@@ -11,6 +12,7 @@ mod error;
 mod home;
 mod images;
 mod inputs;
+mod installation;
 mod keys;
 mod platform;
 mod progress;

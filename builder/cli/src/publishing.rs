@@ -69,7 +69,7 @@ impl Target<'_> {
         let pushed = self.registry.put_blob(repository, descriptor.digest, descriptor.size, &source).await;
         match pushed.map_err(of_registry)? {
             Pushed::Present => moved.present += descriptor.size,
-            _ => moved.sent += descriptor.size,
+            Pushed::Uploaded => moved.sent += descriptor.size,
         }
         Ok(())
     }
@@ -284,6 +284,7 @@ pub(crate) fn of_registry(error: ClientError) -> CommandError {
 }
 
 /// A refusal of the trust root, with its hint.
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn of_refusal(reason: Reason) -> CommandError {
     let hint = reason.hint();
     CommandError::new(Kind::Trust, reason.to_string()).hint(hint)

@@ -47,6 +47,7 @@ impl Report {
     }
 
     /// A line about what is going on. A closed standard error is no reason to stop.
+    #[allow(clippy::unused_self, reason = "who reports decides where notes go")]
     pub(crate) fn note(self, line: &str) {
         writeln!(io::stderr().lock(), "{line}").unwrap_or_default();
     }

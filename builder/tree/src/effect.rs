@@ -26,7 +26,6 @@ use crate::{
 };
 
 pub(crate) use names::Names;
-pub use table::table_digest;
 pub(crate) use table::{Script, Verb, find, verbs_of};
 
 /// The scripts that do something on a first installation, in the order in which all packages' run.

@@ -14,7 +14,7 @@ mod payload;
 mod record;
 mod tree;
 
-pub use effect::{EffectError, table_digest};
+pub use effect::EffectError;
 pub use error::InstallError;
 pub use install::{InstallOptions, SourceFile, accounts_needed, install, place_sources};
 pub use package::{ControlFile, MemberKind, Package, PackageError, PackageInput, PackageMember, Unpacked};

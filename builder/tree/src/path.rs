@@ -97,7 +97,13 @@ impl FromStr for TreePath {
 
 impl Ord for TreePath {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.components().cmp(other.components())
+        // A slash sorts before every other byte, which compares component by component in one pass.
+        let key = |byte: u8| if byte == b'/' { 0 } else { byte };
+        let (left, right) = (self.0.as_bytes(), other.0.as_bytes());
+        match left.iter().zip(right).find(|(one, other)| one != other) {
+            Some((one, other)) => key(*one).cmp(&key(*other)),
+            None => left.len().cmp(&right.len()),
+        }
     }
 }
 
@@ -157,6 +163,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_order_is_by_component(one in "[a!./-]{0,8}", other in "[a!./-]{0,8}") {
+            if let (Ok(one), Ok(other)) = (one.parse::<TreePath>(), other.parse::<TreePath>()) {
+                prop_assert_eq!(one.cmp(&other), one.components().cmp(other.components()));
+            }
+        }
+
         #[test]
         fn never_escapes(text in "[./a-c]{0,30}") {
             if let Ok(path) = text.parse::<TreePath>() {

@@ -157,6 +157,10 @@ impl Tree {
     pub fn resolve(&self, path: &TreePath) -> Option<TreePath> {
         match path.parent() {
             None => Some(path.clone()),
+            // A directory of the tree has directories above it only, so there is no link to follow.
+            Some(parent) if self.get(&parent).is_some_and(|entry| entry.kind == Kind::Directory) => {
+                Some(path.clone())
+            }
             Some(parent) => Some(self.follow(&parent)?.child(path.name())),
         }
     }

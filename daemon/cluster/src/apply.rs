@@ -183,8 +183,9 @@ mod tests {
         for (answer, expected) in cases {
             let status: Status = serde_json::from_value(answer.clone()).unwrap();
             let found = match classify(&status, &key) {
-                Some(ApplyOutcome::Conflict(conflicts)) => {
-                    format!("{} {}", conflicts[0].manager, conflicts[0].field)
+                Some(ApplyOutcome::Conflict(answer)) => {
+                    let conflicts = daemon_plan::conflict::parse(&answer).unwrap();
+                    format!("{} {}", conflicts[0].manager, conflicts[0].field.as_str())
                 }
                 Some(ApplyOutcome::Refused { cause, .. }) => format!("{cause:?}"),
                 Some(other) => format!("{other:?}"),

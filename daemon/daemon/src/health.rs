@@ -79,3 +79,29 @@ async fn answer(mut stream: TcpStream, pulse: &Pulse) -> std::io::Result<()> {
     stream.write_all(head.as_bytes()).await?;
     stream.shutdown().await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ask(pulse: Pulse) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(serve(listener, pulse));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        server.abort();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_stands_still_is_told() {
+        assert!(ask(Pulse::new()).await.starts_with("HTTP/1.1 200 "));
+        let still = Pulse { start: Instant::now().checked_sub(PATIENCE).unwrap(), ..Pulse::new() };
+        assert!(ask(still.clone()).await.starts_with("HTTP/1.1 503 "));
+        still.beat();
+        assert!(ask(still).await.starts_with("HTTP/1.1 200 "));
+    }
+}

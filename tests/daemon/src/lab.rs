@@ -65,8 +65,7 @@ impl Lab {
 
     /// Starts a registry that this process and the nodes reach.
     pub async fn registry(&self) -> Result<(Server, Registry)> {
-        let address = SocketAddr::new(IpAddr::V4(self.bed.host_address()), 0);
-        let server = Server::start(ServerOptions::new(address, self.folder.path().join("registry"))).await?;
+        let server = self.serve(0).await?;
         let address = server.address();
         self.bed.add_registry(&test_cluster::Registry {
             name: NODE_REGISTRY.to_owned(),
@@ -74,6 +73,12 @@ impl Lab {
         })?;
         let registry = Registry::new(address.to_string().parse()?, Scheme::Http)?;
         Ok((server, registry))
+    }
+
+    /// Starts the registry again after it was stopped.
+    pub async fn serve(&self, port: u16) -> Result<Server> {
+        let address = SocketAddr::new(IpAddr::V4(self.bed.host_address()), port);
+        Ok(Server::start(ServerOptions::new(address, self.folder.path().join("registry"))).await?)
     }
 
     /// The adapter with the daemon's rights.

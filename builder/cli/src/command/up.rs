@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use builder_build::Store;
@@ -12,16 +12,18 @@ use bundles_trust::{Action, Channel, ChannelName, Owner, SystemRandomness};
 use clap::Args;
 use jiff::Timestamp;
 use registry_client::{Registry, Scheme};
-use registry_wire::RegistryAddress;
+use registry_wire::{Digest, RegistryAddress};
 use serde::Serialize;
 
 use crate::{
+    cluster::ClusterChoice,
     command::{Context, build::ImageDocument, runtime},
     composition, detached,
-    development::{self, Origin},
+    development::{self, DevelopmentTrust, Origin},
     error::{CommandError, Kind, OfKind as _},
-    images,
+    images::{self, PlatformImage},
     inputs::{self, Sources},
+    installation::{self, SubscriptionRequest},
     platform::PlatformFolder,
     publishing::{Change, Moved, Promotion, Target, of_registry},
     report,
@@ -45,6 +47,37 @@ pub(crate) struct Arguments {
     listen: Option<SocketAddr>,
     #[command(flatten)]
     sources: Sources,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+}
+
+/// Also run it in a cluster.
+#[derive(Debug, Args)]
+struct ClusterArguments {
+    /// Install the daemon in the cluster of this context, subscribe it to channel `dev`, and follow the rollout.
+    #[arg(long, value_name = "NAME", requires = "registry")]
+    context: Option<String>,
+    /// The kubeconfig; that of the user unless given.
+    #[arg(long, value_name = "FILE", requires = "context")]
+    kubeconfig: Option<PathBuf>,
+    /// The registry of this machine as the cluster's nodes see it.
+    #[arg(long, value_name = "HOST:PORT", requires = "context")]
+    registry: Option<RegistryAddress>,
+    /// Namespace that the platform runs in; the product's name unless given.
+    #[arg(long, value_name = "NAME", requires = "context")]
+    namespace: Option<String>,
+    /// Storage class of restore points; the cluster's default unless given.
+    #[arg(long, value_name = "NAME", requires = "context")]
+    storage_class: Option<String>,
+    /// Seconds from one look at the channel to the next.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    poll: u32,
+    /// Seconds that health must hold, in place of what the recipes say.
+    #[arg(long, value_name = "SECONDS", requires = "context")]
+    soak: Option<u32>,
+    /// Give up following after so many seconds; the rollout goes on.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    wait: u64,
 }
 
 #[derive(Serialize)]
@@ -150,26 +183,95 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
         changed: changes.contains(&Change::Made),
         seconds: begun.elapsed().as_secs_f64(),
     };
-    context.report.result(&document, || lines(&document, &arguments.platform)).of_kind(Kind::Machine)
+    if let Some(name) = &arguments.cluster.context {
+        let choice = ClusterChoice {
+            context: name.clone(),
+            kubeconfig: arguments.cluster.kubeconfig.clone(),
+            daemon_namespace: "bundle-system".to_owned(),
+        };
+        let daemon_image = installation::build_daemon_image(&executable, &store, context)?;
+        runtime.block_on(run_in_cluster(
+            &InCluster { arguments: &arguments.cluster, choice: &choice, target: &target, store: &store },
+            &daemon_image,
+            &document,
+            release.digest(),
+            &trust,
+            context,
+        ))?;
+    }
+    context.report.result(&document, || lines(&document, arguments)).of_kind(Kind::Machine)
 }
 
-fn lines(document: &Document, platform: &std::path::Path) -> String {
-    let mut lines: String = document.images.iter().map(ImageDocument::line).collect();
-    lines += &format!("{:<12} {}  {}\n", "release", document.release, document.version);
-    lines += &format!(
-        "{:<12} {} version {}, environment {}\n",
-        "channel", document.channel, document.record, document.environment
-    );
-    let sent = report::bytes(document.bytes_sent);
-    lines += &match document.changed {
-        true => format!("done in {:.1} s, {sent} sent to {}\n", document.seconds, document.registry),
-        false => format!("nothing to do, {:.2} s\n", document.seconds),
+struct InCluster<'a> {
+    arguments: &'a ClusterArguments,
+    choice: &'a ClusterChoice,
+    target: &'a Target<'a>,
+    store: &'a Store,
+}
+
+async fn run_in_cluster(
+    place: &InCluster<'_>,
+    daemon_image: &PlatformImage,
+    document: &Document,
+    release: Digest,
+    trust: &DevelopmentTrust,
+    context: &Context,
+) -> Result<(), CommandError> {
+    let InCluster { arguments, choice, target, store } = place;
+    let cluster = choice.connect().await?;
+    target.push_image(daemon_image, store).await?;
+    let registry = arguments.registry.as_ref().map(ToString::to_string).unwrap_or_default();
+    let repository = target.repository;
+    let image = format!("{registry}/{repository}/{}@{}", installation::DAEMON, daemon_image.identity().digest);
+    let product = development::product(&trust.root).as_str();
+    let namespace = arguments.namespace.as_deref().unwrap_or(product);
+    context.report.note(&format!("installing the daemon in {}", choice.context));
+    installation::install(&cluster, &image, namespace, Vec::new()).await?;
+    let manifest = trust.root.manifest();
+    let request = SubscriptionRequest {
+        name: product,
+        registry: &registry,
+        repository: repository.as_str(),
+        channel: &document.channel,
+        environment: &document.environment,
+        namespace,
+        root: trust.root.digest(),
+        signed_root: std::str::from_utf8(manifest.bytes()).of_kind(Kind::Machine)?,
+        poll: arguments.poll,
+        soak: arguments.soak,
+        storage_class: arguments.storage_class.as_deref(),
     };
-    lines += &format!(
-        "next: bundle up {} --context NAME --registry ADDRESS   (a cluster of your kubeconfig; the registry as its nodes see it)\n",
-        platform.display()
-    );
-    lines
+    installation::subscribe(&cluster, &request).await?;
+    installation::follow(&cluster, product, release, Duration::from_secs(arguments.wait), context).await
+}
+
+fn lines(document: &Document, arguments: &Arguments) -> String {
+    let platform = arguments.platform.display();
+    let mut lines: Vec<String> = document.images.iter().map(ImageDocument::line).collect();
+    lines.push(format!("{:<12} {}  {}\n", "release", document.release, document.version));
+    let Document { channel, record, environment, registry, seconds, .. } = document;
+    lines.push(format!("{:<12} {channel} version {record}, environment {environment}\n", "channel"));
+    let sent = report::bytes(document.bytes_sent);
+    lines.push(if document.changed {
+        format!("done in {seconds:.1} s, {sent} sent to {registry}\n")
+    } else {
+        format!("nothing to do, {seconds:.2} s\n")
+    });
+    lines.push(match &arguments.cluster.context {
+        Some(context) => {
+            let product = channel.split('/').next().unwrap_or_default();
+            let namespace = arguments.cluster.namespace.as_deref().unwrap_or(product);
+            format!(
+                "runs in {context}; next: kubectl --context {context} --namespace {namespace} get pods,services\n\
+                 and: bundle status --context {context}\n"
+            )
+        }
+        None => format!(
+            "next: bundle up {platform} --context NAME --registry HOST:PORT   (a cluster of your kubeconfig, and this \
+             registry as its nodes see it)\n"
+        ),
+    });
+    lines.concat()
 }
 
 /// The environment asked for; else the only one; else `test`.

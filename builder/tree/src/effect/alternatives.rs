@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 
 use super::{EffectError, Image};
-use crate::{Owner, TreePath};
+use crate::{Kind, Owner, TreePath};
 
 /// One way to serve a purpose.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -69,6 +69,11 @@ impl Image<'_> {
     }
 
     fn link(&mut self, by: &Owner, name: &str, link: &TreePath, path: &TreePath) -> Result<(), EffectError> {
+        // A file that a package brought is not replaced by a link.
+        let at = self.tree.resolve(link).unwrap_or_else(|| link.clone());
+        if self.tree.get(&at).is_some_and(|entry| !matches!(entry.kind, Kind::Symlink(_))) {
+            return Ok(());
+        }
         let through = TreePath::known(&format!("etc/alternatives/{name}"));
         self.symlink(by, &through, &path.to_string())?;
         self.symlink(by, link, &through.to_string())

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{EffectError, Image};
-use crate::{Kind, Owner, TreePath};
+use crate::{Owner, TreePath};
 
 const SYSTEM: &str = "etc/systemd/system";
 const STATE: &str = "var/lib/systemd/deb-systemd-helper-enabled";
@@ -65,7 +65,6 @@ impl Image<'_> {
             let _infallible = writeln!(notes, "/{SYSTEM}/{link}");
         }
         let state = TreePath::known(&format!("{STATE}/{name}.dsh-also"));
-        debug_assert!(!matches!(self.tree.get(&state).map(|entry| &entry.kind), Some(Kind::Directory)));
         self.write(by, &state, notes.into_bytes(), 0o644)
     }
 }

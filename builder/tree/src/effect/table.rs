@@ -10,7 +10,8 @@ use super::alternatives::Alternative;
 use crate::TreePath;
 
 /// The table's files.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
+    ("base.toml", include_str!("../../effects/base.toml")),
     ("essential.toml", include_str!("../../effects/essential.toml")),
     ("transitions.toml", include_str!("../../effects/transitions.toml")),
     ("redis.toml", include_str!("../../effects/redis.toml")),
@@ -105,16 +106,6 @@ fn parse(text: &str) -> Result<File, toml::de::Error> {
 /// The script with that text.
 pub(crate) fn find(digest: Digest) -> Option<&'static Script> {
     BY_DIGEST.get(&digest).copied()
-}
-
-/// Hash of the table: another table may make other trees.
-pub fn table_digest() -> Digest {
-    let mut hasher = registry_wire::Hasher::new();
-    for (_, text) in FILES {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    }
-    hasher.finish()
 }
 
 /// Programs that maintainer scripts change a system with.

@@ -63,13 +63,11 @@ pub(crate) fn differences(ours: &Listing, oracle: &Listing, tree: &Tree) -> Diff
         // No reason holds for a file that a package owns.
         let is_owned = matches!(owned.get(path.as_str()), Some(Owner::Package(_)));
         let rule = rules.iter().position(|rule| rule.covers(path)).filter(|_| !is_owned);
-        match rule {
-            Some(rule) => used[rule] = true,
-            None => {
-                let describe =
-                    |node: Option<&Node>| node.map_or_else(|| "nothing".to_owned(), Node::describe);
-                unexpected.push(format!("{path}: ours {}, dpkg's {}", describe(mine), describe(theirs)));
-            }
+        if let Some(rule) = rule {
+            used[rule] = true;
+        } else {
+            let describe = |node: Option<&Node>| node.map_or_else(|| "nothing".to_owned(), Node::describe);
+            unexpected.push(format!("{path}: ours {}, dpkg's {}", describe(mine), describe(theirs)));
         }
     }
     let unused = rules.iter().zip(used).filter(|(rule, used)| rule.is_everywhere && !used);
@@ -78,7 +76,8 @@ pub(crate) fn differences(ours: &Listing, oracle: &Listing, tree: &Tree) -> Diff
 
 /// Byte code is left out on both sides.
 fn is_product_of_running(path: &str) -> bool {
-    path.ends_with(".pyc") || path.ends_with("__pycache__")
+    std::path::Path::new(path).extension().is_some_and(|ending| ending == "pyc")
+        || path.ends_with("__pycache__")
 }
 
 /// Packages tie names of one file together; what dpkg left apart may be tied, never the other way round.

@@ -37,30 +37,16 @@ impl Archive {
             fs::create_dir_all(folder.path().join(part)).unwrap();
         }
         File::create(folder.path().join("status")).unwrap();
+        let mut archive = Self { suite, source: String::new(), folder };
         for base in locations.of_suite(&suite.parse().unwrap()) {
-            let source = format!("deb [signed-by={DEBIAN_KEYRING}] {base} {suite} main");
-            let archive = Self { suite, source, folder };
+            archive.source = format!("deb [signed-by={DEBIAN_KEYRING}] {base} {suite} main");
             fs::write(archive.path("sources.list"), &archive.source).unwrap();
-            let output =
-                archive.apt().args(["-o", "Acquire::Retries=0", "update", "--error-on=any"]).output();
+            let output = archive.apt().args(["update", "--error-on=any"]).output();
             if output.expect("apt-get is installed (Debian package apt)").status.success() {
                 return archive;
             }
-            return Self::next(archive, &locations);
         }
-        panic!("apt's configuration names no archive");
-    }
-
-    /// The base that was tried does not have the suite; one of the others does.
-    fn next(mut archive: Self, locations: &Locations) -> Self {
-        for base in locations.of_suite(&archive.suite.parse().unwrap()).into_iter().skip(1) {
-            archive.source = format!("deb [signed-by={DEBIAN_KEYRING}] {base} {} main", archive.suite);
-            fs::write(archive.path("sources.list"), &archive.source).unwrap();
-            if archive.apt().args(["update", "--error-on=any"]).output().unwrap().status.success() {
-                return archive;
-            }
-        }
-        panic!("no source of apt's configuration has suite {}", archive.suite);
+        panic!("no source of apt's configuration has suite {suite}");
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -139,7 +125,7 @@ impl Archive {
     }
 }
 
-fn io_writer(path: &Path) -> impl Write {
+fn io_writer(path: &Path) -> impl Write + use<> {
     std::io::BufWriter::new(File::create(path).unwrap())
 }
 

@@ -78,7 +78,7 @@ impl Listing {
             let by_name = format!("{}:{}", name(&users, uid), name(&groups, gid));
             match &mut node {
                 Node::Directory { owner, .. } | Node::File { owner, .. } | Node::Symlink { owner, .. } => {
-                    *owner = by_name
+                    *owner = by_name;
                 }
                 Node::Other { .. } => {}
             }

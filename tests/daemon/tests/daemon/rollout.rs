@@ -4,6 +4,7 @@ use std::{path::Path, time::Duration};
 
 use bundles_trust::Action;
 use daemon::{clear_denied, history, pin, unpin};
+use daemon_cluster::release_object_name;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use test_cluster::program;
@@ -105,9 +106,6 @@ async fn a_cluster_keeps_itself_right() {
     assert!(points[0].size > 0);
     check_restore_point(&lab, points[0].name.as_str(), &points[0].digest.to_string());
 
-    // The leading daemon is killed; the other one takes over.
-    daemon.kill().await.unwrap();
-
     // A release that crashes takes itself back.
     let crash = [("command", json!(["/program", "-no-such-flag"])), ready.clone()];
     let helper_image = Image::of_program(Path::new(env!("CARGO_BIN_EXE_helper")), "crash").unwrap();
@@ -115,7 +113,20 @@ async fn a_cluster_keeps_itself_right() {
     let three =
         shop.release("3", vec![api(crashing, "three", &crash, 60), cache(redis)], true).await.unwrap();
     shop.promote(&three, Action::Promote).await.unwrap();
+    // As soon as its images are on the nodes the registry goes, and the leading daemon is killed: the other one takes
+    // over and needs neither.
+    let name = release_object_name("shop", &three.digest());
+    lab.wait("releases.bundle.build", HOME, name.as_str(), PATIENCE, |object| {
+        let phase = object["status"]["phase"].as_str().unwrap_or_default();
+        !matches!(phase, "" | "Started" | "Fetched" | "Verified")
+    })
+    .await
+    .unwrap();
+    let port = server.address().port();
+    server.stop().await.unwrap();
+    daemon.kill().await.unwrap();
     let object = lab.wait("subscription", HOME, "shop", PATIENCE, runs("2", "Denied")).await.unwrap();
+    let server = lab.serve(port).await.unwrap();
     assert_eq!(object["status"]["denied"][0]["digest"], three.digest().to_string());
     let live = lab.get("deployment", TARGET, "api").unwrap();
     assert_eq!(mark(&live), "two");
@@ -180,6 +191,11 @@ async fn a_cluster_keeps_itself_right() {
     lab.wait("service", TARGET, "api", PATIENCE, |service| !service.is_null()).await.unwrap();
     let object = lab.wait("subscription", HOME, "shop", PATIENCE, runs("2", "Pinned")).await.unwrap();
     assert_eq!(object["status"]["accepted"]["releaseVersion"], "7");
+
+    for entry in history(&lab.person(), "shop").await.unwrap().entries {
+        let took = entry.since.unwrap().duration_since(entry.started.unwrap());
+        println!("{} attempt {}: {} after {took:#}", entry.version.unwrap(), entry.attempt, entry.phase);
+    }
 
     // What a person clears and unpins is a person's word.
     clear_denied(&lab.person(), "shop", three.digest(), "fixed outside", "alice").await.unwrap();

@@ -1,0 +1,208 @@
+//! The daemon in a cluster: its image, its objects, a subscription, and following a rollout to its end.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use builder_build::{BuildRequest, Builder, ImageRequest, SourceInput, Store};
+use builder_image::{ImageConfig, Process};
+use bundles_objects::ServiceName;
+use bundles_release::lock::Accounts;
+use daemon_cluster::{Cluster, ConditionStatus, InstallOptions, crds, install_objects};
+use registry_wire::{Digest, Platform};
+use serde_json::{Value, json};
+
+use crate::{
+    cluster::{apply_ours, of_cluster},
+    command::Context,
+    error::{CommandError, Kind, OfKind as _},
+    images::PlatformImage,
+    progress::Progress,
+};
+
+/// Name of the daemon's image and of its repository below that of the releases.
+pub(crate) const DAEMON: &str = "bundle-daemon";
+const USER: &str = "65532:65532";
+/// Program header that names a dynamic loader (ELF, `PT_INTERP`).
+const INTERPRETER: u32 = 3;
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Builds the image that holds this executable and nothing else.
+pub(crate) fn build_daemon_image(
+    executable: &Path,
+    store: &Store,
+    context: &Context,
+) -> Result<PlatformImage, CommandError> {
+    if !is_static(executable).of_kind(Kind::Machine)? {
+        let message = format!("{} needs shared libraries, which the daemon's image does not have", executable.display());
+        return Err(CommandError::new(Kind::Machine, message)
+            .hint("build it in its own workspace, which links it statically: cargo build --release -p bundle"));
+    }
+    let source = SourceInput::hash_file(executable, "/bundle", 0o755).of_kind(Kind::Machine)?;
+    let request = ImageRequest {
+        name: DAEMON.to_owned(),
+        packages: Vec::new(),
+        accounts: Accounts::default(),
+        epoch: 0,
+        sources: vec![source],
+        config: ImageConfig {
+            platform: Platform { architecture: "amd64".to_owned(), os: "linux".to_owned(), variant: None },
+            process: Process {
+                user: USER.to_owned(),
+                ports: std::collections::BTreeSet::default(),
+                environment: std::collections::BTreeMap::default(),
+                entrypoint: vec!["/bundle".to_owned()],
+                arguments: Vec::new(),
+                working_directory: Some("/".to_owned()),
+            },
+        },
+    };
+    let name: ServiceName = DAEMON.parse().of_kind(Kind::Machine)?;
+    let user = USER.parse().of_kind(Kind::Machine)?;
+    let progress = Progress::new(context.report);
+    let built = Builder::new(store, &progress).build(&BuildRequest { images: vec![request] }).of_kind(Kind::Machine);
+    progress.finish();
+    let built = built?.pop().ok_or_else(|| CommandError::new(Kind::Machine, "no image was built"))?;
+    Ok(PlatformImage { name, built, user })
+}
+
+/// Whether an executable runs without a dynamic loader.
+fn is_static(executable: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    File::open(executable)?.take(4096).read_to_end(&mut head)?;
+    let number = |at: usize, length: usize| -> Option<u64> {
+        let bytes = head.get(at..at + length)?;
+        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    };
+    let place = |number: u64| usize::try_from(number).ok();
+    let find = || -> Option<bool> {
+        let table = place(number(32, 8)?)?;
+        let (size, count) = (place(number(54, 2)?)?, place(number(56, 2)?)?);
+        for index in 0..count {
+            if number(table + index * size, 4)? == u64::from(INTERPRETER) {
+                return Some(false);
+            }
+        }
+        Some(true)
+    };
+    find().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{} is no executable", executable.display())))
+}
+
+/// Puts definitions, account, roles and Deployment of the daemon into the cluster.
+pub(crate) async fn install(
+    cluster: &Cluster,
+    image: &str,
+    target: &str,
+    arguments: Vec<String>,
+) -> Result<(), CommandError> {
+    let options =
+        InstallOptions { namespace: cluster.home().to_owned(), targets: vec![target.to_owned()], arguments };
+    for object in crds().iter().chain(&install_objects(image, &options)) {
+        apply_ours(cluster, object).await?;
+    }
+    Ok(())
+}
+
+/// What a subscription of `bundle up` says.
+#[derive(Debug)]
+pub(crate) struct SubscriptionRequest<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) registry: &'a str,
+    pub(crate) repository: &'a str,
+    pub(crate) channel: &'a str,
+    pub(crate) environment: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) root: Digest,
+    pub(crate) signed_root: &'a str,
+    pub(crate) poll: u32,
+    pub(crate) soak: Option<u32>,
+    pub(crate) storage_class: Option<&'a str>,
+}
+
+impl SubscriptionRequest<'_> {
+    fn object(&self, home: &str) -> Value {
+        let mut object = json!({
+            "apiVersion": "bundle.build/v1alpha1",
+            "kind": "Subscription",
+            "metadata": { "name": self.name, "namespace": home },
+            "spec": {
+                "registry": { "address": self.registry, "scheme": "http" },
+                "repository": self.repository,
+                "channel": self.channel,
+                "environment": self.environment,
+                "namespace": self.namespace,
+                "trustRoot": { "digest": self.root, "inline": self.signed_root },
+                "pollSeconds": self.poll,
+            },
+        });
+        if let Some(soak) = self.soak {
+            object["spec"]["soakSeconds"] = json!(soak);
+        }
+        if let Some(class) = self.storage_class {
+            object["spec"]["backup"] = json!({ "storageClass": class });
+        }
+        object
+    }
+}
+
+/// Subscribes the cluster.
+pub(crate) async fn subscribe(cluster: &Cluster, request: &SubscriptionRequest<'_>) -> Result<(), CommandError> {
+    apply_ours(cluster, &request.object(cluster.home())).await
+}
+
+/// Follows the rollout of `release`, telling each change, until it is kept, taken back, refused, or `limit` is over.
+pub(crate) async fn follow(
+    cluster: &Cluster,
+    name: &str,
+    release: Digest,
+    limit: Duration,
+    context: &Context,
+) -> Result<(), CommandError> {
+    let begun = Instant::now();
+    let mut said = String::new();
+    let status_command = format!("kubectl --namespace {} describe subscription {name}", cluster.home());
+    loop {
+        let subscription = cluster.subscription(name).await.map_err(of_cluster)?;
+        if let Some(status) = subscription.and_then(|subscription| subscription.status) {
+            let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
+            let progressing = status.conditions.iter().find(|condition| condition.kind == "Progressing");
+            let news = progressing
+                .filter(|condition| condition.status == ConditionStatus::True)
+                .or(ready)
+                .map(|condition| [condition.reason.as_str(), condition.message.as_str()].join(" ").trim_end().to_owned());
+            if let Some(news) = news.filter(|news| *news != said) {
+                context.report.note(&format!("{:>6.1} s  {news}", begun.elapsed().as_secs_f64()));
+                said = news;
+            }
+            if status.running.as_ref().is_some_and(|running| running.digest == release)
+                && ready.is_some_and(|condition| condition.status == ConditionStatus::True)
+            {
+                return Ok(());
+            }
+            if let Some(denied) = status.denied.iter().find(|denied| denied.digest == release) {
+                let message = format!("the cluster did not keep the release, {}: {}", denied.reason, denied.message);
+                return Err(CommandError::new(Kind::Rollout, message).hint(status_command));
+            }
+        }
+        if begun.elapsed() > limit {
+            let message = format!("the release is not kept after {} s: {said}", limit.as_secs());
+            return Err(CommandError::new(Kind::Rollout, message).hint(status_command));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn static_programs_are_told_from_others() {
+        assert!(is_static(&std::env::current_exe().unwrap()).unwrap());
+        assert!(!is_static(Path::new("/bin/sh")).unwrap());
+        assert!(is_static(Path::new("/etc/passwd")).is_err());
+    }
+}
