@@ -6,6 +6,8 @@ use bundles_release::lock::{AccountName, Accounts, LockedGroup, LockedUser};
 
 /// Ids that are allocated when a package is installed (Debian policy, section 9.2.2).
 const DYNAMIC: RangeInclusive<u32> = 100..=999;
+/// The group `users`, which base-passwd has at the first id of that range.
+const USERS_GROUP: u32 = 100;
 
 /// A user or group that an image needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +80,7 @@ fn group_of(accounts: &mut Accounts, name: &AccountName, with_user: bool) -> Opt
 
 fn is_free(accounts: &Accounts, id: u32, as_user: bool, as_group: bool) -> bool {
     !(as_user && accounts.users.iter().any(|user| user.id == id)
-        || as_group && accounts.groups.iter().any(|group| group.id == id))
+        || as_group && (id == USERS_GROUP || accounts.groups.iter().any(|group| group.id == id)))
 }
 
 fn free(accounts: &Accounts, as_user: bool, as_group: bool) -> Option<u32> {
@@ -115,7 +117,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             ids(&first),
-            (vec![("redis", 100, 100), ("sshd", 101, 65534)], vec![("redis", 100), ("ssl-cert", 101)])
+            (vec![("sshd", 100, 65534), ("redis", 101, 101)], vec![("redis", 101), ("ssl-cert", 102)])
         );
         let second = allocate_accounts(
             &first,
@@ -130,12 +132,12 @@ mod tests {
             ids(&second),
             (
                 vec![
-                    ("redis", 100, 100),
-                    ("sshd", 101, 65534),
-                    ("postgres", 102, 102),
-                    ("ssl-cert", 103, 101)
+                    ("sshd", 100, 65534),
+                    ("redis", 101, 101),
+                    ("ssl-cert", 102, 102),
+                    ("postgres", 103, 103)
                 ],
-                vec![("redis", 100), ("ssl-cert", 101), ("postgres", 102)]
+                vec![("redis", 101), ("ssl-cert", 102), ("postgres", 103)]
             )
         );
     }
@@ -143,10 +145,10 @@ mod tests {
     #[test]
     fn says_when_there_is_no_id_left() {
         let many: Vec<AccountRequest> =
-            (0..901).map(|number| request(&format!("u{number}"), AccountKind::UserWithGroup)).collect();
-        assert!(allocate_accounts(&Accounts::default(), &many[..900]).is_ok());
+            (0..900).map(|number| request(&format!("u{number}"), AccountKind::UserWithGroup)).collect();
+        assert!(allocate_accounts(&Accounts::default(), &many[..899]).is_ok());
         let error = allocate_accounts(&Accounts::default(), &many).unwrap_err();
-        assert_eq!(error.to_string(), "no id from 100 to 999 is left for u900");
+        assert_eq!(error.to_string(), "no id from 100 to 999 is left for u899");
     }
 
     proptest! {

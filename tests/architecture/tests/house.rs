@@ -91,7 +91,7 @@ fn files_stay_readable() {
                 if name != "target" && !name.starts_with('.') {
                     folders.push(path);
                 }
-            } else if name.ends_with(".rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
                 seen += 1;
                 let lines = fs::read_to_string(&path).expect("a source file is read").lines().count();
                 if lines > 600 {

@@ -1,4 +1,7 @@
-//! What the end-to-end tests share: the executable as a user runs it, and a client that counts every failed request.
+//! What the end-to-end tests share: the executable as a user runs it, a platform to change, a client that counts every
+//! failed request, and a Redis full of keys.
 
+pub mod keys;
 pub mod load;
+pub mod platform;
 pub mod tool;

@@ -1,0 +1,307 @@
+//! The whole chain on a real Kubernetes: a release is installed by the daemon in the cluster, the next one replaces it
+//! without a lost request, bad ones take themselves back, a pinned cluster stays where it is.
+#![allow(clippy::print_stdout, reason = "figures of the run")]
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use test_cluster::{AuditEvent, Cluster, ClusterOptions, Registry};
+use test_end_to_end::{
+    keys::Redis,
+    load::{Load, Tally},
+    platform::Platform,
+    tool::Bundle,
+};
+
+const DAEMON: &str = "system:serviceaccount:bundle-system:bundle-daemon";
+const NAMESPACE: &str = "generator";
+const RATE: u32 = 100;
+
+struct Stage {
+    cluster: Cluster,
+    bundle: Bundle,
+    platform: Platform,
+    registry: String,
+    _scratch: tempfile::TempDir,
+}
+
+impl Stage {
+    fn set_up() -> Result<Self> {
+        let scratch = tempfile::tempdir()?;
+        let cluster = Cluster::start(&ClusterOptions::default())?;
+        let registry = format!("{}:5000", cluster.host_address());
+        cluster.add_registry(&Registry { name: registry.clone(), address: format!("http://{registry}") })?;
+        let bundle = Bundle::new(&scratch.path().join("home"))?;
+        let platform = Platform::copy(&scratch.path().join("platform"))?;
+        Ok(Self { cluster, bundle, platform, registry, _scratch: scratch })
+    }
+
+    fn up(&self, wait: u32) -> Result<std::process::Output> {
+        let kubeconfig = self.cluster.kubeconfig().display().to_string();
+        let root = self.platform.root().display().to_string();
+        let wait = wait.to_string();
+        self.bundle.output([
+            "--json", "up", &root, "--listen", &self.registry, "--registry", &self.registry, "--context", "bed",
+            "--kubeconfig", &kubeconfig, "--poll", "1", "--soak", "3", "--wait", &wait,
+        ])
+    }
+
+    /// `bundle up` until the release is kept. Returns its digest.
+    fn up_and_kept(&self) -> Result<String> {
+        let output = self.up(240)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "bundle up: {}\n{said}\n{}", output.status, self.describe());
+        let document: Value = serde_json::from_slice(&output.stdout)?;
+        Ok(document["release"].as_str().context("a digest")?.to_owned())
+    }
+
+    fn describe(&self) -> String {
+        let ask = |arguments: &[&str]| self.cluster.kubectl(arguments).unwrap_or_else(|error| error.to_string());
+        [
+            ask(&["describe", "subscription", "-n", "bundle-system"]),
+            ask(&["get", "pods,events", "-A"]),
+            ask(&["logs", "-n", "bundle-system", "deploy/bundle-daemon", "--tail=60"]),
+        ]
+        .join("\n")
+    }
+
+    fn operator(&self, arguments: &[&str]) -> Result<Value> {
+        let kubeconfig = self.cluster.kubeconfig().display().to_string();
+        self.bundle.json(arguments.iter().copied().chain(["--context", "bed", "--kubeconfig", &kubeconfig]))
+    }
+
+    fn status(&self) -> Result<Value> {
+        Ok(self.operator(&["status", "generator"])?[0]["status"].clone())
+    }
+
+    /// Waits until the status is as wanted.
+    fn wait_for(&self, what: &str, limit: Duration, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
+        let begun = Instant::now();
+        loop {
+            let status = self.status()?;
+            if is_so(&status) {
+                return Ok(status);
+            }
+            if begun.elapsed() > limit {
+                bail!("{what} did not come in {limit:?}: {status:#}\n{}", self.describe());
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    fn address(&self) -> Result<SocketAddr> {
+        let ip = self.cluster.kubectl(&["get", "service", "api", "-n", NAMESPACE, "-o", "jsonpath={.spec.clusterIP}"])?;
+        Ok(SocketAddr::new(ip.trim().parse()?, 3000))
+    }
+
+    fn load(&self) -> Result<Load> {
+        Ok(Load::start(self.address()?, "/version", RATE))
+    }
+
+    fn served_version(&self) -> Result<String> {
+        let url = format!("http://{}/version", self.address()?);
+        let output = Command::new("curl").args(["-sf", "-m", "5", &url]).output()?;
+        let document: Value = serde_json::from_slice(&output.stdout).context("the application answers")?;
+        Ok(document["version"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Changes in the namespace of the release that the daemon has made so far.
+    fn writes(&self) -> Result<Vec<AuditEvent>> {
+        let events = self.cluster.audit_log()?;
+        let is_ours = |event: &AuditEvent| {
+            let place = event.object.as_ref().map(|object| object.namespace.as_str());
+            event.is_write() && !event.dry_run && event.user == DAEMON && place == Some(NAMESPACE)
+        };
+        Ok(events.into_iter().filter(is_ours).collect())
+    }
+
+    /// The restore point of that name, on the volume.
+    fn restore_point(&self, name: &str) -> Result<PathBuf> {
+        let node = self.cluster.node(1)?;
+        (0..8)
+            .flat_map(|number| fs::read_dir(node.volume(number)).into_iter().flatten().flatten())
+            .map(|entry| entry.path())
+            .find(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name)))
+            .with_context(|| format!("a volume holds {name}"))
+    }
+}
+
+fn is_condition(status: &Value, kind: &str, wanted: &str) -> bool {
+    status["conditions"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(|one| one["type"] == kind && one["status"] == wanted))
+}
+
+/// The release that was judged well last, while the one that the channel names is denied.
+fn went_back_to(status: &Value, digest: &str) -> bool {
+    status["running"]["digest"] == digest && is_condition(status, "Denied", "True")
+}
+
+fn denial<'a>(status: &'a Value, digest: &str) -> Option<&'a Value> {
+    status["denied"].as_array()?.iter().find(|denied| denied["digest"] == digest)
+}
+
+fn expect_none_failed(what: &str, tally: &Tally) {
+    println!("{what}: {} requests, {} failed {:?}", tally.sent, tally.failed(), tally.failures);
+    assert!(tally.sent > 500, "{what}: only {} requests were sent", tally.sent);
+    assert_eq!(tally.failed(), 0, "{what}: {tally:?}");
+}
+
+/// A Redis of the machine that starts from a restore point.
+struct Restored {
+    process: std::process::Child,
+    redis: Redis,
+    _folder: tempfile::TempDir,
+}
+
+impl Restored {
+    fn start(point: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        fs::copy(point, folder.path().join("dump.rdb"))?;
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let process = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir"])
+            .arg(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .context("redis-server starts (Debian package redis-server)")?;
+        let restored = Self { process, redis: Redis::new("127.0.0.1", port), _folder: folder };
+        let begun = Instant::now();
+        while !restored.redis.send("PING\n").is_ok_and(|answer| answer.contains("PONG")) {
+            ensure!(begun.elapsed() < Duration::from_secs(20), "the restored Redis does not answer");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(restored)
+    }
+}
+
+#[test]
+fn releases_come_and_bad_ones_go() -> Result<()> {
+    let stage = Stage::set_up()?;
+
+    // v1 is installed by the daemon in the cluster.
+    let begun = Instant::now();
+    let first = stage.up_and_kept()?;
+    println!("v1 kept after {:.1} s", begun.elapsed().as_secs_f64());
+    assert_eq!(stage.served_version()?, "1.0.0");
+    stage.cluster.kubectl(&[
+        "wait", "deployment/api", "-n", NAMESPACE, "--for=jsonpath={.status.availableReplicas}=2", "--timeout=90s",
+    ])?;
+    let cache = stage.cluster.kubectl(&["get", "pod", "cache-0", "-n", NAMESPACE, "-o", "jsonpath={.status.podIP}"])?;
+    let cache = Redis::new(cache.trim(), 6379);
+    let keys = cache.fill()?;
+    assert!(keys >= 10_000);
+    let before = cache.content()?;
+    assert_eq!(before.len(), keys);
+
+    // v2 replaces it without a lost request, after a restore point.
+    stage.platform.change("bundle.toml", "version = \"0.1.0\"", "version = \"0.2.0\"")?;
+    stage.platform.change("api/recipe.toml", "VERSION = \"1.0.0\"", "VERSION = \"2.0.0\"")?;
+    let load = stage.load()?;
+    let begun = Instant::now();
+    let second = stage.up_and_kept()?;
+    println!("v2 kept after {:.1} s", begun.elapsed().as_secs_f64());
+    expect_none_failed("v1 → v2", &load.stop());
+    assert_ne!(first, second);
+    assert_eq!(stage.served_version()?, "2.0.0");
+
+    cache.send("SET later x\n")?;
+    let history = stage.operator(&["history", "generator"])?;
+    let entry = history["entries"].as_array().and_then(|all| all.iter().find(|one| one["digest"] == second.as_str()));
+    let name = entry.and_then(|entry| entry["restorePoints"][0]["name"].as_str()).context("v2 has a restore point")?;
+    let mut restored = Restored::start(&stage.restore_point(name)?)?;
+    let content = restored.redis.content();
+    restored.process.kill()?;
+    restored.process.wait()?;
+    let content = content?;
+    assert!(!content.contains_key("later"));
+    let differing: Vec<_> = before.iter().filter(|(key, value)| content.get(*key) != Some(*value)).take(3).collect();
+    assert!(differing.is_empty() && content.len() == before.len(), "restored keys differ: {differing:?}");
+    println!("restore point {name}: {} keys equal", content.len());
+
+    // v3 crashes, v4 is never ready: each goes back to v2 by itself.
+    let server = stage.platform.read("api/app/server.js")?;
+    let recipe = stage.platform.read("api/recipe.toml")?;
+    for (version, server, recipe) in [
+        ("0.3.0", format!("process.exit(3);\n{server}"), recipe.clone()),
+        ("0.4.0", server.clone(), recipe.replace("path = \"/ready\"", "path = \"/never\"").replace("90s", "15s")),
+    ] {
+        let was = stage.platform.read("bundle.toml")?;
+        let old = was.lines().find(|line| line.starts_with("version")).context("a version")?;
+        stage.platform.change("bundle.toml", old, &format!("version = \"{version}\""))?;
+        stage.platform.write("api/app/server.js", &server)?;
+        stage.platform.write("api/recipe.toml", &recipe)?;
+        let load = stage.load()?;
+        let begun = Instant::now();
+        let output = stage.up(240)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(6), "{version}: {said}");
+        assert!(said.contains("did not keep the release"), "{version}: {said}");
+        let status = stage.wait_for("the return to v2", Duration::from_mins(2), |status| went_back_to(status, &second))?;
+        println!("{version} went back after {:.1} s", begun.elapsed().as_secs_f64());
+        expect_none_failed(&format!("return from {version}"), &load.stop());
+        let release = status["accepted"]["release"].as_str().context("a record was accepted")?;
+        let denied = denial(&status, release).with_context(|| format!("{release} is denied: {status:#}"))?;
+        println!("{version} denied: {} {}", denied["reason"], denied["message"]);
+        assert_eq!(stage.served_version()?, "2.0.0");
+    }
+
+    // v5 names an image that is gone: refused before any write.
+    stage.platform.write("api/app/server.js", &format!("// v5\n{server}"))?;
+    stage.platform.write("api/recipe.toml", &recipe)?;
+    stage.platform.change("bundle.toml", "version = \"0.4.0\"", "version = \"0.5.0\"")?;
+    let scale = |replicas: &str| {
+        stage.cluster.kubectl(&["scale", "deployment/bundle-daemon", "-n", "bundle-system", replicas])?;
+        anyhow::Ok(())
+    };
+    scale("--replicas=0")?;
+    stage.cluster.kubectl(&[
+        "wait", "pod", "-n", "bundle-system", "-l", "app.kubernetes.io/name=bundle-daemon", "--for=delete", "--timeout=60s",
+    ])?;
+    let root = stage.platform.root().display().to_string();
+    // Without a cluster, so that nobody starts the daemon again.
+    let document = stage.bundle.json(["up", &root, "--listen", &stage.registry])?;
+    let fifth = document["release"].as_str().context("a digest")?.to_owned();
+    let image = document["images"]
+        .as_array()
+        .and_then(|all| all.iter().find(|one| one["name"] == "api"))
+        .and_then(|one| one["digest"].as_str())
+        .context("an image")?;
+    let url = format!("http://{}/v2/generator/api/manifests/{image}", stage.registry);
+    ensure!(Command::new("curl").args(["-sf", "-X", "DELETE", &url]).status()?.success(), "the image is deleted");
+    let writes = stage.writes()?.len();
+    scale("--replicas=1")?;
+    let status = stage.wait_for("the refusal of v5", Duration::from_mins(2), |status| {
+        status["accepted"]["release"] == fifth.as_str() && status.to_string().contains("Refused")
+    })?;
+    println!("v5: {}", status["conditions"]);
+    assert_eq!(stage.writes()?.len(), writes, "v5 wrote");
+    assert_eq!(stage.served_version()?, "2.0.0");
+
+    // A pinned cluster sees v6 and stays.
+    stage.operator(&["pin", "generator", "--reason", "freeze", "--by", "story"])?;
+    stage.platform.write("api/app/server.js", &server)?;
+    stage.platform.change("bundle.toml", "version = \"0.5.0\"", "version = \"0.6.0\"")?;
+    stage.platform.change("api/recipe.toml", "VERSION = \"2.0.0\"", "VERSION = \"6.0.0\"")?;
+    let document = stage.bundle.json(["up", &root, "--listen", &stage.registry])?;
+    let sixth = document["release"].as_str().context("a digest")?.to_owned();
+    let status = stage.wait_for("v6 seen", Duration::from_mins(1), |status| {
+        status["accepted"]["release"] == sixth.as_str() && is_condition(status, "Pinned", "True")
+    })?;
+    let writes = stage.writes()?.len();
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(stage.writes()?.len(), writes, "a pinned cluster was written to over three polls");
+    assert_eq!(stage.status()?["running"]["digest"], second.as_str(), "{status:#}");
+    assert_eq!(stage.served_version()?, "2.0.0");
+
+    stage.bundle.run(["down"])?;
+    stage.cluster.stop()?;
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! Other programs read and write what we write and read, and the same bytes come out everywhere.
+
+mod images;
+mod packages;
+mod reproducibility;
+mod signature;
+mod sources;
+mod tampering;
+
+/// Where these tests keep what is too large or too slow to make anew.
+fn scratch() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
