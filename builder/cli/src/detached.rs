@@ -85,6 +85,12 @@ pub(crate) enum RegistryProcessError {
         /// Where it should.
         wanted: SocketAddr,
     },
+    /// Another program listens there.
+    #[error("another program listens on {address}")]
+    Taken {
+        /// Where the registry was to listen.
+        address: SocketAddr,
+    },
     /// It does not end.
     #[error("the embedded registry, process {pid}, did not end within {} seconds", STOP_LIMIT.as_secs())]
     Stuck {
@@ -131,8 +137,12 @@ pub(crate) fn start(
     let path = record_path(folder);
     let record = |source| RegistryProcessError::Record { path: path.clone(), source };
     fs::create_dir_all(folder).map_err(record)?;
-    let taken = !insist && TcpStream::connect(wanted).is_ok();
-    let address = if taken { free_port(wanted).map_err(RegistryProcessError::Spawn)? } else { wanted };
+    // Asked before the start: afterwards an answer could be the other program's.
+    let is_taken = TcpStream::connect(wanted).is_ok();
+    if is_taken && insist {
+        return Err(RegistryProcessError::Taken { address: wanted });
+    }
+    let address = if is_taken { free_port(wanted).map_err(RegistryProcessError::Spawn)? } else { wanted };
     let log_path = folder.join("registry.log");
     let log = fs::File::options().create(true).append(true).open(&log_path).map_err(record)?;
     let mut child = Command::new(executable)
@@ -223,5 +233,14 @@ mod tests {
         assert_eq!(stop(folder.path()).unwrap(), Stop::NotRunning);
         fs::write(record_path(folder.path()), b"{").unwrap();
         assert!(matches!(running(folder.path()), Err(RegistryProcessError::Form { .. })));
+    }
+
+    #[test]
+    fn another_program_is_not_taken_for_our_registry() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = other.local_addr().unwrap();
+        let started = start(Path::new("/bin/false"), folder.path(), address, true);
+        assert!(matches!(started, Err(RegistryProcessError::Taken { .. })), "{started:?}");
     }
 }

@@ -126,7 +126,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     let (process, start) =
         detached::start(&executable, &context.home.registry(), wanted, arguments.listen.is_some())
             .of_kind(Kind::Machine)
-            .map_err(|error| error.hint("bundle down, then the same command again"))?;
+            .map_err(|error| error.hint("bundle down, or --listen ADDRESS with another port"))?;
     if start == detached::Start::Started {
         note(&format!("started a registry on {}; `bundle down` stops it", process.address));
     }
