@@ -139,8 +139,10 @@ impl<'a> Builder<'a> {
         let image = &request.name;
         let in_store = |source| BuildError::Store { image: image.clone(), source };
         let in_layer = |source| BuildError::Layer { image: image.clone(), source: Box::new(source) };
-        let indices: Vec<FragmentIndex> =
-            fragments.par_iter().map(|fragment| self.fragment(request, fragment, payloads)).collect::<Result<_, _>>()?;
+        let indices: Vec<FragmentIndex> = fragments
+            .par_iter()
+            .map(|fragment| self.fragment(request, fragment, payloads))
+            .collect::<Result<_, _>>()?;
         let mut writer = LayerWriter::new(self.store.begin_blob().map_err(in_store)?);
         for index in &indices {
             let path = self.store.blob_path(&index.digest);
@@ -200,8 +202,10 @@ impl<'a> Builder<'a> {
             result
         } else {
             let mut blob = self.store.begin_blob().map_err(in_store)?;
-            let unpacked = Package::unpack(input, &mut blob)
-                .map_err(|source| BuildError::Package { image: request.name.clone(), source: Box::new(source) })?;
+            let unpacked = Package::unpack(input, &mut blob).map_err(|source| BuildError::Package {
+                image: request.name.clone(),
+                source: Box::new(source),
+            })?;
             let payload = blob.publish().map_err(in_store)?;
             let result = UnpackResult { package: unpacked.package, payload, length: unpacked.length };
             self.store.keep_result(&key, &result).map_err(in_store)?;
@@ -217,7 +221,8 @@ fn sources(request: &ImageRequest) -> Result<Vec<SourceFile>, BuildError> {
     let file = |source: &SourceInput| {
         let path = source.target.parse();
         let path = path.map_err(|source| BuildError::Target { image: request.name.clone(), source })?;
-        let content = Content::Host { path: source.path.clone(), digest: source.digest, length: source.length };
+        let content =
+            Content::Host { path: source.path.clone(), digest: source.digest, length: source.length };
         Ok(SourceFile { path, content, mode: source.mode })
     };
     request.sources.iter().map(file).collect()

@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn parts_do_not_run_together() {
-        let of = |parts: &[&str]| parts.iter().fold(Identity::new("test/1"), |all, part| all.text(part)).finish();
+        let of =
+            |parts: &[&str]| parts.iter().fold(Identity::new("test/1"), |all, part| all.text(part)).finish();
         assert_eq!(of(&["a", "b"]), of(&["a", "b"]));
         assert_ne!(of(&["ab"]), of(&["a", "b"]));
         assert_ne!(of(&["a", ""]), of(&["a"]));

@@ -30,7 +30,8 @@ pub(crate) struct ClusterChoice {
 impl ClusterChoice {
     /// Connects.
     pub(crate) async fn connect(&self) -> Result<Cluster, CommandError> {
-        let client = daemon_cluster::connect(self.kubeconfig.as_deref(), &self.context).await.map_err(of_cluster)?;
+        let client =
+            daemon_cluster::connect(self.kubeconfig.as_deref(), &self.context).await.map_err(of_cluster)?;
         Ok(Cluster::new(client, &self.daemon_namespace))
     }
 }
@@ -42,9 +43,10 @@ pub(crate) async fn apply_ours(cluster: &Cluster, object: &Value) -> Result<(), 
         let outcome = cluster.apply(object, ApplyMode { dry_run: false, take_over: true }).await;
         let refusal = match outcome.map_err(of_cluster)? {
             ApplyOutcome::Applied(_) => return Ok(()),
-            ApplyOutcome::Refused { cause: RefusalCause::NotServed | RefusalCause::NamespaceAbsent, message }
-                if begun.elapsed() < SERVED_WITHIN =>
-            {
+            ApplyOutcome::Refused {
+                cause: RefusalCause::NotServed | RefusalCause::NamespaceAbsent,
+                message,
+            } if begun.elapsed() < SERVED_WITHIN => {
                 tracing::debug!(message, "not served yet");
                 sleep(PAUSE).await;
                 continue;

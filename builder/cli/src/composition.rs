@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bundles_objects::KUBERNETES_REQUIRED;
 use bundles_release::{
-    AssembledRelease, EnvironmentParts, MinimumVersion, PartObjects, Release, ReleaseParts, Requirements, lock::Lock,
-    sbom,
+    AssembledRelease, EnvironmentParts, MinimumVersion, PartObjects, Release, ReleaseParts, Requirements,
+    lock::Lock, sbom,
 };
 
 use crate::{
@@ -24,7 +24,8 @@ pub(crate) fn compose(
     images: &[PlatformImage],
 ) -> Result<AssembledRelease, CommandError> {
     let platform = &folder.platform;
-    let identities: BTreeMap<_, _> = images.iter().map(|image| (image.name.clone(), image.identity())).collect();
+    let identities: BTreeMap<_, _> =
+        images.iter().map(|image| (image.name.clone(), image.identity())).collect();
     let mut environments = Vec::new();
     for environment in platform.environments() {
         let parts = platform.render(environment, &identities).of_kind(Kind::Input)?;
@@ -40,7 +41,9 @@ pub(crate) fn compose(
     }
     if environments.is_empty() {
         let message = format!("{} has no environments", folder.root.display());
-        return Err(CommandError::new(Kind::Input, message).hint("write environments/test.toml, which may be empty"));
+        return Err(
+            CommandError::new(Kind::Input, message).hint("write environments/test.toml, which may be empty")
+        );
     }
     let (major, minor) = KUBERNETES_REQUIRED;
     let parts = ReleaseParts {

@@ -9,8 +9,9 @@ use std::{
 
 use bundles_release::ProductName;
 use bundles_trust::{
-    ArtifactError, Channel, ChannelName, Document as _, DocumentError, Owner, Payload, PrivateKey, Randomness, Revoked,
-    Role, RoleKeys, RootFault, RootRefusal, Signed, SignedRoot, TrustRoot, TrustRootParts, TrustedKey, TrustedRoot,
+    ArtifactError, Channel, ChannelName, Document as _, DocumentError, Owner, Payload, PrivateKey,
+    Randomness, Revoked, Role, RoleKeys, RootFault, RootRefusal, Signed, SignedRoot, TrustRoot,
+    TrustRootParts, TrustedKey, TrustedRoot,
 };
 use jiff::{SignedDuration, Timestamp};
 use registry_wire::{ManifestError, MediaType, StoredManifest};

@@ -37,7 +37,8 @@ impl PlatformImage {
     /// What a release says.
     pub(crate) fn of_release(&self, recipe: &Recipe) -> Result<ReleaseImage, CommandError> {
         let manifest = &self.built.image.manifest;
-        let platforms = recipe.image().platforms.iter().map(|platform| (platform.platform(), manifest.digest()));
+        let platforms =
+            recipe.image().platforms.iter().map(|platform| (platform.platform(), manifest.digest()));
         Ok(ReleaseImage {
             name: self.name.as_str().parse().of_kind(Kind::Input)?,
             media_type: manifest.media_type().clone(),
@@ -85,7 +86,8 @@ pub(crate) fn build(
     let progress = Progress::new(context.report);
     let built = Builder::new(&store, &progress).build(&request).map_err(of_build);
     progress.finish();
-    let images = built?.into_iter().zip(users).map(|(built, (name, user))| PlatformImage { name, built, user });
+    let images =
+        built?.into_iter().zip(users).map(|(built, (name, user))| PlatformImage { name, built, user });
     Ok(images.collect())
 }
 
@@ -138,12 +140,16 @@ fn image_request(
         .collect::<Result<Vec<_>, _>>()
         .of_kind(Kind::Input)?;
     let missing = || {
-        CommandError::new(Kind::Input, format!("bundle.lock does not hold recipe `{name}`")).hint(folder.command("lock"))
+        CommandError::new(Kind::Input, format!("bundle.lock does not hold recipe `{name}`"))
+            .hint(folder.command("lock"))
     };
     let platform = image.platforms.first().ok_or_else(missing)?.platform();
     Ok(ImageRequest {
         name: name.to_owned(),
-        packages: lock.recipe_packages(&locked).map(|package| inputs::package_input(package, cache)).collect(),
+        packages: lock
+            .recipe_packages(&locked)
+            .map(|package| inputs::package_input(package, cache))
+            .collect(),
         accounts: lock.accounts.clone(),
         epoch: lock.recipe_epoch(&locked).ok_or_else(missing)?,
         sources,
@@ -156,7 +162,10 @@ fn image_request(
                     .environment
                     .iter()
                     .map(|(name, value)| (name.to_string(), value.clone()))
-                    .chain([("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin".to_owned())])
+                    .chain([(
+                        "PATH".to_owned(),
+                        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin".to_owned(),
+                    )])
                     .collect(),
                 entrypoint: image.entrypoint.clone(),
                 arguments: image.arguments.clone(),

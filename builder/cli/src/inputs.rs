@@ -7,10 +7,10 @@ use std::{
 
 use builder_image::{GZIP_ENCODER, TAR_ENCODER};
 use builder_inputs::{
-    APT_FOLDER, BaseUri, DEBIAN_KEYRING, FetchError, Fetched, Keyring, LockOptions, Locations, LockingError,
+    APT_FOLDER, BaseUri, DEBIAN_KEYRING, FetchError, Fetched, Keyring, Locations, LockOptions, LockingError,
     PackageCache, Transport, fetch, lock,
 };
-use builder_tree::{Package, PackageInput, PackageError};
+use builder_tree::{Package, PackageError, PackageInput};
 use bundles_release::lock::{Encoders, Lock, LockedPackage};
 use clap::Args;
 use jiff::Timestamp;
@@ -99,10 +99,13 @@ pub(crate) async fn make_lock(
     };
     let locked = lock(&options, &requests, existing.as_ref(), &progress).await.map_err(of_locking)?;
     let mut lock = locked.lock;
-    let fetched = fetch(&lock, &cache, &locations, &transport, &progress).await.map_err(|error| of_fetch(error, folder))?;
+    let fetched = fetch(&lock, &cache, &locations, &transport, &progress)
+        .await
+        .map_err(|error| of_fetch(error, folder))?;
     progress.finish();
     let packages = lock.packages.iter().map(|package| package_input(package, &cache)).collect::<Vec<_>>();
-    let controls = tokio::task::spawn_blocking(move || read_controls(&packages)).await.of_kind(Kind::Machine)?;
+    let controls =
+        tokio::task::spawn_blocking(move || read_controls(&packages)).await.of_kind(Kind::Machine)?;
     let controls = controls.of_kind(Kind::Input)?;
     let needed = builder_tree::accounts_needed(&controls).of_kind(Kind::Input)?;
     lock.accounts = builder_inputs::allocate_accounts(&lock.accounts, &needed).of_kind(Kind::Input)?;

@@ -37,9 +37,13 @@ pub(crate) fn build_daemon_image(
     context: &Context,
 ) -> Result<PlatformImage, CommandError> {
     if !is_static(executable).of_kind(Kind::Machine)? {
-        let message = format!("{} needs shared libraries, which the daemon's image does not have", executable.display());
-        return Err(CommandError::new(Kind::Machine, message)
-            .hint("build it in its own workspace, which links it statically: cargo build --release -p bundle"));
+        let message = format!(
+            "{} needs shared libraries, which the daemon's image does not have",
+            executable.display()
+        );
+        return Err(CommandError::new(Kind::Machine, message).hint(
+            "build it in its own workspace, which links it statically: cargo build --release -p bundle",
+        ));
     }
     let source = SourceInput::hash_file(executable, "/bundle", 0o755).of_kind(Kind::Machine)?;
     let request = ImageRequest {
@@ -63,7 +67,8 @@ pub(crate) fn build_daemon_image(
     let name: ServiceName = DAEMON.parse().of_kind(Kind::Machine)?;
     let user = USER.parse().of_kind(Kind::Machine)?;
     let progress = Progress::new(context.report);
-    let built = Builder::new(store, &progress).build(&BuildRequest { images: vec![request] }).of_kind(Kind::Machine);
+    let built =
+        Builder::new(store, &progress).build(&BuildRequest { images: vec![request] }).of_kind(Kind::Machine);
     progress.finish();
     let built = built?.pop().ok_or_else(|| CommandError::new(Kind::Machine, "no image was built"))?;
     Ok(PlatformImage { name, built, user })
@@ -88,7 +93,9 @@ fn is_static(executable: &Path) -> io::Result<bool> {
         }
         Some(true)
     };
-    find().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{} is no executable", executable.display())))
+    find().ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{} is no executable", executable.display()))
+    })
 }
 
 /// Puts definitions, account, roles and Deployment of the daemon into the cluster.
@@ -149,7 +156,10 @@ impl SubscriptionRequest<'_> {
 }
 
 /// Subscribes the cluster.
-pub(crate) async fn subscribe(cluster: &Cluster, request: &SubscriptionRequest<'_>) -> Result<(), CommandError> {
+pub(crate) async fn subscribe(
+    cluster: &Cluster,
+    request: &SubscriptionRequest<'_>,
+) -> Result<(), CommandError> {
     apply_ours(cluster, &request.object(cluster.home())).await
 }
 
@@ -172,7 +182,9 @@ pub(crate) async fn follow(
             let news = progressing
                 .filter(|condition| condition.status == ConditionStatus::True)
                 .or(ready)
-                .map(|condition| [condition.reason.as_str(), condition.message.as_str()].join(" ").trim_end().to_owned());
+                .map(|condition| {
+                    [condition.reason.as_str(), condition.message.as_str()].join(" ").trim_end().to_owned()
+                });
             if let Some(news) = news.filter(|news| *news != said) {
                 context.report.note(&format!("{:>6.1} s  {news}", begun.elapsed().as_secs_f64()));
                 said = news;
@@ -183,7 +195,8 @@ pub(crate) async fn follow(
                 return Ok(());
             }
             if let Some(denied) = status.denied.iter().find(|denied| denied.digest == release) {
-                let message = format!("the cluster did not keep the release, {}: {}", denied.reason, denied.message);
+                let message =
+                    format!("the cluster did not keep the release, {}: {}", denied.reason, denied.message);
                 return Err(CommandError::new(Kind::Rollout, message).hint(status_command));
             }
         }

@@ -61,9 +61,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), CommandError> {
-    let root = arguments.home.or_else(|| home::default_root(|name| std::env::var_os(name))).ok_or_else(|| {
-        CommandError::new(Kind::Usage, "there is no home folder in the environment").hint("bundle --home FOLDER …")
-    })?;
+    let root =
+        arguments.home.or_else(|| home::default_root(|name| std::env::var_os(name))).ok_or_else(|| {
+            CommandError::new(Kind::Usage, "there is no home folder in the environment")
+                .hint("bundle --home FOLDER …")
+        })?;
     let format = if arguments.json { Format::Json } else { Format::Text };
     let context = Context { home: Home::new(root), report: Report::new(format) };
     arguments.command.run(&context)

@@ -100,10 +100,12 @@ impl PlatformFolder {
 
     fn find() -> Result<PathBuf, CommandError> {
         let here = std::env::current_dir().of_kind(Kind::Machine)?;
-        here.ancestors().find(|folder| folder.join("bundle.toml").is_file()).map(Path::to_owned).ok_or_else(|| {
-            let message = format!("neither {} nor a folder above it holds bundle.toml", here.display());
-            CommandError::new(Kind::Usage, message).hint("bundle --help, and --platform FOLDER")
-        })
+        here.ancestors().find(|folder| folder.join("bundle.toml").is_file()).map(Path::to_owned).ok_or_else(
+            || {
+                let message = format!("neither {} nor a folder above it holds bundle.toml", here.display());
+                CommandError::new(Kind::Usage, message).hint("bundle --help, and --platform FOLDER")
+            },
+        )
     }
 
     /// Where the lock is.
@@ -131,13 +133,14 @@ impl PlatformFolder {
 
     /// What the platform accepts as its suites.
     pub(crate) fn policies(&self) -> Vec<SuitePolicy> {
-        let policy = |(name, suite): (&bundles_release::lock::SuiteName, &builder_recipe::Suite)| SuitePolicy {
-            name: name.clone(),
-            origin: suite.origin.clone(),
-            label: suite.label.clone(),
-            components: suite.components.clone(),
-            fingerprints: suite.keys.clone(),
-        };
+        let policy =
+            |(name, suite): (&bundles_release::lock::SuiteName, &builder_recipe::Suite)| SuitePolicy {
+                name: name.clone(),
+                origin: suite.origin.clone(),
+                label: suite.label.clone(),
+                components: suite.components.clone(),
+                fingerprints: suite.keys.clone(),
+            };
         self.platform.suites.iter().map(policy).collect()
     }
 
@@ -150,7 +153,8 @@ impl PlatformFolder {
             Ok(file) if file.len() > LOCK_LIMIT => return Err(LockFileError::TooLarge { path }),
             Ok(_) => {}
         }
-        let text = fs::read_to_string(&path).map_err(|source| LockFileError::Read { path: path.clone(), source })?;
+        let text =
+            fs::read_to_string(&path).map_err(|source| LockFileError::Read { path: path.clone(), source })?;
         Lock::parse(&text).map(Some).map_err(|source| LockFileError::Invalid { path, source })
     }
 

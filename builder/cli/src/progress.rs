@@ -18,7 +18,8 @@ pub(crate) struct Progress {
 impl Progress {
     /// Shows what happens through `report`.
     pub(crate) fn new(report: Report) -> Self {
-        let target = if report.draws_bars() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target =
+            if report.draws_bars() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         Self { report, bars: MultiProgress::with_draw_target(target), current: Mutex::default() }
     }
 

@@ -7,8 +7,9 @@
 use bundles_objects::ServiceName;
 use bundles_release::{AssembledRelease, EnvironmentName, Release, names::SIGNATURE_PREDICATE};
 use bundles_trust::{
-    Action, Channel, ChannelRecord, Evidence, Owner, Payload, PrivateKey, Reason, ReleaseMark, Signed, SignatureBundle,
-    SignedRecord, SignedRoot, TrustRoot, TrustedRoot, referrer, sign_release, verify_release, verify_signature,
+    Action, Channel, ChannelRecord, Evidence, Owner, Payload, PrivateKey, Reason, ReleaseMark,
+    SignatureBundle, Signed, SignedRecord, SignedRoot, TrustRoot, TrustedRoot, referrer, sign_release,
+    verify_release, verify_signature,
 };
 use jiff::{SignedDuration, Timestamp};
 use registry_client::{BlobSource, ClientError, Pushed, Registry};
@@ -102,7 +103,8 @@ impl Target<'_> {
     pub(crate) async fn push_release(&self, assembled: &AssembledRelease) -> Result<Change, CommandError> {
         let release = &assembled.release;
         let tag = Reference::Tag(release.tag());
-        if self.registry.resolve(self.repository, &tag).await.map_err(of_registry)? == Some(release.digest()) {
+        if self.registry.resolve(self.repository, &tag).await.map_err(of_registry)? == Some(release.digest())
+        {
             return Ok(Change::Unchanged);
         }
         let mut moved = Moved::default();
@@ -129,7 +131,8 @@ impl Target<'_> {
             if layer.media_type != bundles_release::names::SIGSTORE_BUNDLE || layer.size > BUNDLE_LIMIT {
                 continue;
             }
-            let bytes = self.registry.get_blob(self.repository, layer, BUNDLE_LIMIT).await.map_err(of_registry)?;
+            let bytes =
+                self.registry.get_blob(self.repository, layer, BUNDLE_LIMIT).await.map_err(of_registry)?;
             bundles.extend(SignatureBundle::parse(bytes));
         }
         Ok(bundles)
@@ -147,7 +150,11 @@ impl Target<'_> {
         Ok(Change::Made)
     }
 
-    async fn attach(&self, manifest: &StoredManifest, blobs: Vec<(Descriptor, Vec<u8>)>) -> Result<(), CommandError> {
+    async fn attach(
+        &self,
+        manifest: &StoredManifest,
+        blobs: Vec<(Descriptor, Vec<u8>)>,
+    ) -> Result<(), CommandError> {
         let mut moved = Moved::default();
         for (descriptor, bytes) in blobs {
             self.put(self.repository, &descriptor, bytes.into(), &mut moved).await?;
@@ -178,14 +185,20 @@ impl Target<'_> {
     }
 
     /// The record that a channel's tag names.
-    pub(crate) async fn current_record(&self, channel: &Channel) -> Result<Option<SignedRecord>, CommandError> {
+    pub(crate) async fn current_record(
+        &self,
+        channel: &Channel,
+    ) -> Result<Option<SignedRecord>, CommandError> {
         let tag = Reference::Tag(channel.tag());
         let manifest = self.registry.get_manifest(self.repository, &tag).await.map_err(of_registry)?;
         manifest.map(|manifest| SignedRecord::parse(&manifest).of_kind(Kind::Trust)).transpose()
     }
 
     /// Moves a channel to a release, unless it is there.
-    pub(crate) async fn promote(&self, promotion: &Promotion<'_>) -> Result<(SignedRecord, Change), CommandError> {
+    pub(crate) async fn promote(
+        &self,
+        promotion: &Promotion<'_>,
+    ) -> Result<(SignedRecord, Change), CommandError> {
         let current = self.current_record(&promotion.channel).await?;
         if let Some(record) = &current {
             let document = record.document();
@@ -201,11 +214,14 @@ impl Target<'_> {
         let tally = verify_release(promotion.release.digest(), &signatures, promotion.root, promotion.now)
             .map_err(of_refusal)?;
         // Listed by digest, so that a cluster needs no list of referrers.
-        let evidence = signatures.iter().filter(|bundle| tally.counted.contains(&bundle.hint())).map(|bundle| Evidence {
-            predicate_type: SIGNATURE_PREDICATE.to_owned(),
-            bundle: bundle.digest(),
-            size: bundle.bytes().len() as u64,
-        });
+        let evidence =
+            signatures.iter().filter(|bundle| tally.counted.contains(&bundle.hint())).map(|bundle| {
+                Evidence {
+                    predicate_type: SIGNATURE_PREDICATE.to_owned(),
+                    bundle: bundle.digest(),
+                    size: bundle.bytes().len() as u64,
+                }
+            });
         let record = promotion.record(current.as_ref(), evidence.collect())?;
         let payload = Payload::new(&record).of_kind(Kind::Input)?;
         let bundles = promotion.keys.iter().map(|key| payload.sign(key)).collect();
@@ -217,7 +233,9 @@ impl Target<'_> {
             self.put(self.repository, &descriptor, bytes.into(), &mut moved).await?;
         }
         let version_tag = Reference::Tag(promotion.channel.version_tag(signed.document().version));
-        if let Some(there) = self.registry.resolve(self.repository, &version_tag).await.map_err(of_registry)? {
+        if let Some(there) =
+            self.registry.resolve(self.repository, &version_tag).await.map_err(of_registry)?
+        {
             let message = format!("{version_tag} is {there} already: someone else promoted at the same time");
             return Err(CommandError::new(Kind::Trust, message).hint("bundle promote … once more"));
         }
@@ -243,10 +261,16 @@ pub(crate) struct Promotion<'a> {
 }
 
 impl Promotion<'_> {
-    fn record(&self, current: Option<&SignedRecord>, evidence: Vec<Evidence>) -> Result<ChannelRecord, CommandError> {
+    fn record(
+        &self,
+        current: Option<&SignedRecord>,
+        evidence: Vec<Evidence>,
+    ) -> Result<ChannelRecord, CommandError> {
         if self.release.environment(&self.environment).is_none() {
-            let known: Vec<_> = self.release.environments().iter().map(|known| known.name().to_string()).collect();
-            let message = format!("the release has no environment {}; it has {}", self.environment, known.join(", "));
+            let known: Vec<_> =
+                self.release.environments().iter().map(|known| known.name().to_string()).collect();
+            let message =
+                format!("the release has no environment {}; it has {}", self.environment, known.join(", "));
             return Err(CommandError::new(Kind::Input, message).hint("bundle promote --environment NAME"));
         }
         let manifest = self.release.manifest();

@@ -69,8 +69,13 @@ pub(crate) fn bytes(length: u64) -> String {
 mod tests {
     #[test]
     fn lengths_read_well() {
-        let cases =
-            [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (12_345_678, "12.3 MB"), (2_960_000_000, "3.0 GB")];
+        let cases = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (12_345_678, "12.3 MB"),
+            (2_960_000_000, "3.0 GB"),
+        ];
         for (length, text) in cases {
             assert_eq!(super::bytes(length), text);
         }

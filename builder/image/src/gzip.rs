@@ -95,8 +95,11 @@ mod tests {
     #[test]
     fn golden_member() {
         let bytes = member(b"hello hello hello hello\n").unwrap();
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "1f8b08000000000000ff011800e7ff68656c6c6f2068656c6c6f2068656c6c6f2068656c6c6f0a0088590b18000000");
+        let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+        assert_eq!(
+            hex,
+            "1f8b08000000000000ff011800e7ff68656c6c6f2068656c6c6f2068656c6c6f2068656c6c6f0a0088590b18000000"
+        );
         assert_eq!(gunzip_member(&bytes).unwrap(), b"hello hello hello hello\n");
     }
 

@@ -1,8 +1,12 @@
 //! Layers: the same bytes always, and what other programs read from them.
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
 
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, process::Command};
 
-use builder_image::{EncodedImage, Fragment, FragmentIndex, ImageConfig, Layer, LayerWriter, NamedImage, Process, export_layout, plan};
+use builder_image::{
+    EncodedImage, Fragment, FragmentIndex, ImageConfig, Layer, LayerWriter, NamedImage, Process,
+    export_layout, plan,
+};
 use builder_tree::{Content, Entry, Kind, Owner, Payloads, Tree, TreePath};
 use proptest::prelude::*;
 use registry_wire::{Digest, Platform};
@@ -33,14 +37,18 @@ fn sample() -> Sample {
     let mut tree = Tree::new(0);
     let package = |name: &str| Owner::Package(name.into());
     let file = |text: &str| Kind::File { content: Content::bytes(text.as_bytes()), linked: false };
-    let linked = || Kind::File { content: Content::Payload { package: deb, offset: 0, length: 13 }, linked: true };
+    let linked =
+        || Kind::File { content: Content::Payload { package: deb, offset: 0, length: 13 }, linked: true };
     let long = format!("usr/share/{}/{}/ä", "p".repeat(120), "q".repeat(90));
     tree.insert(path("usr/bin/two"), entry(linked(), package("two")));
     tree.insert(path("usr/bin/one"), entry(file("one"), package("one")));
     tree.insert(path("usr/bin/zwei"), entry(linked(), package("two")));
     tree.insert(path(&long), entry(file("long"), package("one")));
     tree.insert(path("bin"), entry(Kind::Symlink("usr/bin".into()), package("one")));
-    tree.insert(path("etc/passwd"), entry(file("root:x:0:0::/:/none\n"), Owner::Generated("accounts".into())));
+    tree.insert(
+        path("etc/passwd"),
+        entry(file("root:x:0:0::/:/none\n"), Owner::Generated("accounts".into())),
+    );
     tree.insert(path("usr/lib/large"), entry(file(&"x".repeat(3 << 20)), package("one")));
     Sample { _folder: folder, payloads, tree }
 }
@@ -104,12 +112,18 @@ fn tar_and_gzip_read_it() {
     fs::write(&archive, encode(tree, payloads).1).unwrap();
     assert!(Command::new("gzip").arg("-t").arg(&archive).status().unwrap().success());
     let output = Command::new("tar").arg("-xzf").arg(&archive).arg("-C").arg(&root).output().unwrap();
-    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     for (path, entry) in tree.iter().filter(|(path, _)| !path.is_root()) {
         let found = root.join(path.as_str());
         match &entry.kind {
             Kind::Directory => assert!(found.is_dir(), "{path}"),
-            Kind::Symlink(target) => assert_eq!(fs::read_link(found).unwrap().to_str(), Some(target.as_str())),
+            Kind::Symlink(target) => {
+                assert_eq!(fs::read_link(found).unwrap().to_str(), Some(target.as_str()));
+            }
             Kind::File { content, .. } => {
                 let expected = payloads.read(content, u64::MAX).unwrap().unwrap();
                 assert_eq!(fs::read(found).unwrap(), expected, "{path}");
@@ -151,7 +165,7 @@ fn umoci_reads_the_layout() {
             working_directory: None,
         },
     };
-    let image = EncodedImage::new(&config, &[layer.clone()]);
+    let image = EncodedImage::new(&config, std::slice::from_ref(&layer));
     let mut blobs = BTreeMap::new();
     for (name, digest, bytes) in
         [("layer", layer.digest, &bytes), ("config", image.config.0.digest, &image.config.1)]

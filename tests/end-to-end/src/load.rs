@@ -111,6 +111,7 @@ async fn one_request(address: SocketAddr, request: &str) -> std::io::Result<u16>
     stream.read_to_end(&mut answer).await?;
     // The whole answer must have come, not only its first line.
     let text = String::from_utf8_lossy(&answer);
-    let status = text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
+    let status =
+        text.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
     status.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
 }

@@ -73,14 +73,19 @@ impl Bundle {
         &self,
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<serde_json::Value> {
-        let arguments: Vec<_> =
-            std::iter::once("--json".into()).chain(arguments.into_iter().map(|a| a.as_ref().to_owned())).collect();
+        let arguments: Vec<_> = std::iter::once("--json".into())
+            .chain(arguments.into_iter().map(|a| a.as_ref().to_owned()))
+            .collect();
         let text = self.run::<std::ffi::OsString>(arguments)?;
         serde_json::from_str(&text).with_context(|| format!("`{text}` is JSON"))
     }
 
     /// Starts and leaves it running.
-    pub fn spawn<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>, log: &Path) -> Result<Child> {
+    pub fn spawn<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+        log: &Path,
+    ) -> Result<Child> {
         let log = std::fs::File::options().create(true).append(true).open(log)?;
         self.command(arguments).stdout(log.try_clone()?).stderr(log).spawn().context("bundle starts")
     }

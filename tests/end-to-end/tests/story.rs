@@ -48,8 +48,23 @@ impl Stage {
         let root = self.platform.root().display().to_string();
         let wait = wait.to_string();
         self.bundle.output([
-            "--json", "up", &root, "--listen", &self.registry, "--registry", &self.registry, "--context", "bed",
-            "--kubeconfig", &kubeconfig, "--poll", "1", "--soak", "3", "--wait", &wait,
+            "--json",
+            "up",
+            &root,
+            "--listen",
+            &self.registry,
+            "--registry",
+            &self.registry,
+            "--context",
+            "bed",
+            "--kubeconfig",
+            &kubeconfig,
+            "--poll",
+            "1",
+            "--soak",
+            "3",
+            "--wait",
+            &wait,
         ])
     }
 
@@ -63,7 +78,8 @@ impl Stage {
     }
 
     fn describe(&self) -> String {
-        let ask = |arguments: &[&str]| self.cluster.kubectl(arguments).unwrap_or_else(|error| error.to_string());
+        let ask =
+            |arguments: &[&str]| self.cluster.kubectl(arguments).unwrap_or_else(|error| error.to_string());
         [
             ask(&["describe", "subscription", "-n", "bundle-system"]),
             ask(&["get", "pods,events", "-A"]),
@@ -97,7 +113,15 @@ impl Stage {
     }
 
     fn address(&self) -> Result<SocketAddr> {
-        let ip = self.cluster.kubectl(&["get", "service", "api", "-n", NAMESPACE, "-o", "jsonpath={.spec.clusterIP}"])?;
+        let ip = self.cluster.kubectl(&[
+            "get",
+            "service",
+            "api",
+            "-n",
+            NAMESPACE,
+            "-o",
+            "jsonpath={.spec.clusterIP}",
+        ])?;
         Ok(SocketAddr::new(ip.trim().parse()?, 3000))
     }
 
@@ -201,9 +225,22 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
     println!("v1 kept after {:.1} s", begun.elapsed().as_secs_f64());
     assert_eq!(stage.served_version()?, "1.0.0");
     stage.cluster.kubectl(&[
-        "wait", "deployment/api", "-n", NAMESPACE, "--for=jsonpath={.status.availableReplicas}=2", "--timeout=90s",
+        "wait",
+        "deployment/api",
+        "-n",
+        NAMESPACE,
+        "--for=jsonpath={.status.availableReplicas}=2",
+        "--timeout=90s",
     ])?;
-    let cache = stage.cluster.kubectl(&["get", "pod", "cache-0", "-n", NAMESPACE, "-o", "jsonpath={.status.podIP}"])?;
+    let cache = stage.cluster.kubectl(&[
+        "get",
+        "pod",
+        "cache-0",
+        "-n",
+        NAMESPACE,
+        "-o",
+        "jsonpath={.status.podIP}",
+    ])?;
     let cache = Redis::new(cache.trim(), 6379);
     let keys = cache.fill()?;
     assert!(keys >= 10_000);
@@ -223,15 +260,19 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
 
     cache.send("SET later x\n")?;
     let history = stage.operator(&["history", "generator"])?;
-    let entry = history["entries"].as_array().and_then(|all| all.iter().find(|one| one["digest"] == second.as_str()));
-    let name = entry.and_then(|entry| entry["restorePoints"][0]["name"].as_str()).context("v2 has a restore point")?;
+    let entry =
+        history["entries"].as_array().and_then(|all| all.iter().find(|one| one["digest"] == second.as_str()));
+    let name = entry
+        .and_then(|entry| entry["restorePoints"][0]["name"].as_str())
+        .context("v2 has a restore point")?;
     let mut restored = Restored::start(&stage.restore_point(name)?)?;
     let content = restored.redis.content();
     restored.process.kill()?;
     restored.process.wait()?;
     let content = content?;
     assert!(!content.contains_key("later"));
-    let differing: Vec<_> = before.iter().filter(|(key, value)| content.get(*key) != Some(*value)).take(3).collect();
+    let differing: Vec<_> =
+        before.iter().filter(|(key, value)| content.get(*key) != Some(*value)).take(3).collect();
     assert!(differing.is_empty() && content.len() == before.len(), "restored keys differ: {differing:?}");
     println!("restore point {name}: {} keys equal", content.len());
 
@@ -240,7 +281,11 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
     let recipe = stage.platform.read("api/recipe.toml")?;
     for (version, server, recipe) in [
         ("0.3.0", format!("process.exit(3);\n{server}"), recipe.clone()),
-        ("0.4.0", server.clone(), recipe.replace("path = \"/ready\"", "path = \"/never\"").replace("90s", "15s")),
+        (
+            "0.4.0",
+            server.clone(),
+            recipe.replace("path = \"/ready\"", "path = \"/never\"").replace("90s", "15s"),
+        ),
     ] {
         let was = stage.platform.read("bundle.toml")?;
         let old = was.lines().find(|line| line.starts_with("version")).context("a version")?;
@@ -253,7 +298,8 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(6), "{version}: {said}");
         assert!(said.contains("did not keep the release"), "{version}: {said}");
-        let status = stage.wait_for("the return to v2", Duration::from_mins(2), |status| went_back_to(status, &second))?;
+        let status = stage
+            .wait_for("the return to v2", Duration::from_mins(2), |status| went_back_to(status, &second))?;
         println!("{version} went back after {:.1} s", begun.elapsed().as_secs_f64());
         expect_none_failed(&format!("return from {version}"), &load.stop());
         let release = status["accepted"]["release"].as_str().context("a record was accepted")?;
@@ -272,7 +318,14 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
     };
     scale("--replicas=0")?;
     stage.cluster.kubectl(&[
-        "wait", "pod", "-n", "bundle-system", "-l", "app.kubernetes.io/name=bundle-daemon", "--for=delete", "--timeout=60s",
+        "wait",
+        "pod",
+        "-n",
+        "bundle-system",
+        "-l",
+        "app.kubernetes.io/name=bundle-daemon",
+        "--for=delete",
+        "--timeout=60s",
     ])?;
     let root = stage.platform.root().display().to_string();
     // Without a cluster, so that nobody starts the daemon again.
@@ -284,7 +337,10 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
         .and_then(|one| one["digest"].as_str())
         .context("an image")?;
     let url = format!("http://{}/v2/generator/api/manifests/{image}", stage.registry);
-    ensure!(Command::new("curl").args(["-sf", "-X", "DELETE", &url]).status()?.success(), "the image is deleted");
+    ensure!(
+        Command::new("curl").args(["-sf", "-X", "DELETE", &url]).status()?.success(),
+        "the image is deleted"
+    );
     let writes = stage.writes()?.len();
     scale("--replicas=1")?;
     let status = stage.wait_for("the refusal of v5", Duration::from_mins(2), |status| {

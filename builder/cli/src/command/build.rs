@@ -78,10 +78,16 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
             }
             let config = image.built.image.config.0.digest;
             blobs.insert(config, store.blob_path(&config));
-            named.push(NamedImage { name: image.name.to_string(), manifest: image.built.image.manifest.clone() });
+            named.push(NamedImage {
+                name: image.name.to_string(),
+                manifest: image.built.image.manifest.clone(),
+            });
         }
         export_layout(output, &named, &blobs).of_kind(Kind::Machine)?;
     }
     let document = Document { images: images.iter().map(ImageDocument::of).collect() };
-    context.report.result(&document, || document.images.iter().map(ImageDocument::line).collect()).of_kind(Kind::Machine)
+    context
+        .report
+        .result(&document, || document.images.iter().map(ImageDocument::line).collect())
+        .of_kind(Kind::Machine)
 }

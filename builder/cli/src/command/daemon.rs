@@ -68,7 +68,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             None => daemon_cluster::connect_in_cluster(),
         }
         .of_kind(Kind::Remote)
-        .map_err(|error| error.hint("in a cluster: bundle up PLATFORM --context NAME installs it; elsewhere: --context NAME"))?;
+        .map_err(|error| {
+            error.hint(
+                "in a cluster: bundle up PLATFORM --context NAME installs it; elsewhere: --context NAME",
+            )
+        })?;
         let mut terminated = signal(SignalKind::terminate()).of_kind(Kind::Machine)?;
         let mut interrupted = signal(SignalKind::interrupt()).of_kind(Kind::Machine)?;
         let shutdown = async move {

@@ -37,8 +37,12 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     let folder = PlatformFolder::open(arguments.platform.as_deref())?;
     let lock = folder.fresh_lock()?;
     let fetched = runtime()?.block_on(inputs::fetch_all(&folder, &lock, &arguments.sources, context))?;
-    let document =
-        Document { files: fetched.files, bytes: fetched.bytes, reused: fetched.reused, repaired: fetched.repaired };
+    let document = Document {
+        files: fetched.files,
+        bytes: fetched.bytes,
+        reused: fetched.reused,
+        repaired: fetched.repaired,
+    };
     let lines = || {
         format!(
             "fetched {} files, {}; {} were there, {} damaged ones were replaced",

@@ -32,7 +32,9 @@ enum Verb {
 /// Runs the verb.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     match &arguments.verb {
-        Verb::Install { folder } => daemon_backup::helper::install(Path::new("/proc/self/exe"), folder).of_kind(Kind::Machine),
+        Verb::Install { folder } => {
+            daemon_backup::helper::install(Path::new("/proc/self/exe"), folder).of_kind(Kind::Machine)
+        }
         Verb::Present => Ok(()),
         Verb::Discard { path } => daemon_backup::helper::discard(path).of_kind(Kind::Machine),
         Verb::Confirm { partial, named } => {

@@ -56,7 +56,8 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
                 .map_err(|error| error.hint("BUNDLE_PASSWORD=… bundle key generate"))?;
             let key = keys::generate(name, &password, &mut SystemRandomness).of_kind(Kind::Machine)?;
             let public = keys::with_ending(name, "pub");
-            let lines = format!("{} (keep it secret)\n{}\nhint {}", private.display(), public.display(), key.hint());
+            let lines =
+                format!("{} (keep it secret)\n{}\nhint {}", private.display(), public.display(), key.hint());
             let document =
                 Document { hint: key.hint().to_string(), private_key: Some(private), public_key: public };
             context.report.result(&document, || lines).of_kind(Kind::Machine)

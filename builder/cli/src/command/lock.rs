@@ -72,9 +72,15 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     tell(&folder, before.as_ref(), &made.lock, context)
 }
 
-fn tell(folder: &PlatformFolder, before: Option<&Lock>, lock: &Lock, context: &Context) -> Result<(), CommandError> {
+fn tell(
+    folder: &PlatformFolder,
+    before: Option<&Lock>,
+    lock: &Lock,
+    context: &Context,
+) -> Result<(), CommandError> {
     let list = |lock: &Lock| -> std::collections::BTreeSet<String> {
-        let line = |package: &bundles_release::lock::LockedPackage| format!("{} {}", package.key(), package.version);
+        let line =
+            |package: &bundles_release::lock::LockedPackage| format!("{} {}", package.key(), package.version);
         lock.packages.iter().map(line).collect()
     };
     let (old, new) = (before.map(list).unwrap_or_default(), list(lock));

@@ -70,7 +70,10 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
         daemon::pin(&cluster, subscription, *release, reason, by).await.map_err(of_command)
     })?;
     let document = Document { subscription, release: Some(release), changed: true };
-    context.report.result(&document, || format!("{subscription} is pinned to {release}")).of_kind(Kind::Machine)
+    context
+        .report
+        .result(&document, || format!("{subscription} is pinned to {release}"))
+        .of_kind(Kind::Machine)
 }
 
 /// Unpins.
@@ -93,5 +96,8 @@ pub(crate) fn run_clear(arguments: &ClearArguments, context: &Context) -> Result
         daemon::clear_denied(&cluster, subscription, *release, reason, by).await.map_err(of_command)
     })?;
     let document = Document { subscription, release: Some(*release), changed: true };
-    context.report.result(&document, || format!("{subscription} may try {release} again")).of_kind(Kind::Machine)
+    context
+        .report
+        .result(&document, || format!("{subscription} may try {release} again"))
+        .of_kind(Kind::Machine)
 }

@@ -46,7 +46,10 @@ fn status_lines(views: &[SubscriptionView]) -> String {
         lines.push(format!("{}: channel {}, namespace {}", view.name, view.channel, view.namespace));
         match &status.running {
             Some(running) => {
-                lines.push(format!("  runs     {} {} since {}", running.version, running.digest, running.since));
+                lines.push(format!(
+                    "  runs     {} {} since {}",
+                    running.version, running.digest, running.since
+                ));
             }
             None => lines.push("  runs     nothing yet".to_owned()),
         }
@@ -87,7 +90,10 @@ fn history_lines(history: &History) -> String {
     for entry in &history.entries {
         let version = entry.version.clone().unwrap_or_default();
         let started = entry.started.map(|started| started.to_string()).unwrap_or_default();
-        lines.push(format!("{started}  {version} {} attempt {}: {}", entry.digest, entry.attempt, entry.phase));
+        lines.push(format!(
+            "{started}  {version} {} attempt {}: {}",
+            entry.digest, entry.attempt, entry.phase
+        ));
         if let Some(message) = &entry.message {
             lines.push(format!("    {message}"));
         }

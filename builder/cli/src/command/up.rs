@@ -108,8 +108,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     let lock = if folder.lock_path().exists() {
         folder.fresh_lock()?
     } else {
-        let made =
-            runtime.block_on(inputs::make_lock(&folder, &arguments.sources, false, now, context))?;
+        let made = runtime.block_on(inputs::make_lock(&folder, &arguments.sources, false, now, context))?;
         folder.write_lock(&made.lock).of_kind(Kind::Machine)?;
         note(&format!("locked {} packages in {}", made.lock.packages.len(), folder.lock_path().display()));
         made.lock
@@ -222,7 +221,8 @@ async fn run_in_cluster(
     target.push_image(daemon_image, store).await?;
     let registry = arguments.registry.as_ref().map(ToString::to_string).unwrap_or_default();
     let repository = target.repository;
-    let image = format!("{registry}/{repository}/{}@{}", installation::DAEMON, daemon_image.identity().digest);
+    let image =
+        format!("{registry}/{repository}/{}@{}", installation::DAEMON, daemon_image.identity().digest);
     let product = development::product(&trust.root).as_str();
     let namespace = arguments.namespace.as_deref().unwrap_or(product);
     context.report.note(&format!("installing the daemon in {}", choice.context));

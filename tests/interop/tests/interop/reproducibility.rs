@@ -254,7 +254,8 @@ fn dynamic() -> Result<PathBuf> {
 fn on_another_date() -> Result<()> {
     let dynamic = dynamic()?;
     let faketime = installed("faketime")?.display().to_string();
-    let wrapper = vec![faketime, "2037-03-04 05:06:07".to_owned()];
+    // -m: the library for programs of several threads; with the plain one they hang as they end.
+    let wrapper = vec![faketime, "-m".to_owned(), "2037-03-04 05:06:07".to_owned()];
     let place = Place::new()?;
     let variation = Variation {
         wrapper: wrapper.clone(),
@@ -271,7 +272,7 @@ fn on_another_date() -> Result<()> {
     platform::copy(&served::downloads(scratch())?, &bundle.home().join("downloads"))?;
     let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
     let mut up = Command::new(&wrapper[0]);
-    up.arg(&wrapper[1]).arg(&dynamic).arg("--json").arg("--home").arg(bundle.home()).arg("up");
+    up.args(&wrapper[1..]).arg(&dynamic).arg("--json").arg("--home").arg(bundle.home()).arg("up");
     let document = run(up.arg(platform::recipes()?).args(["--listen", &address]).stdin(Stdio::null()));
     let down = run(&mut bundle.command(["down"]));
     let document: Value = serde_json::from_slice(&document?)?;
