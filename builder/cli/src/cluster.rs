@@ -28,6 +28,15 @@ pub(crate) struct ClusterChoice {
 }
 
 impl ClusterChoice {
+    /// A command about this cluster, for hints.
+    pub(crate) fn command(&self, verb: &str) -> String {
+        let mut command = format!("bundle {verb} --context {}", self.context);
+        if let Some(file) = &self.kubeconfig {
+            command.push_str(&format!(" --kubeconfig {}", file.display()));
+        }
+        command
+    }
+
     /// Connects.
     pub(crate) async fn connect(&self) -> Result<Cluster, CommandError> {
         let client =

@@ -11,6 +11,7 @@ mod pin;
 mod registry;
 mod release;
 mod schema;
+mod show;
 mod status;
 mod up;
 
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Key(key::Arguments),
     Registry(registry::Arguments),
     Schema(schema::Arguments),
+    Show(show::Arguments),
     Status(status::Arguments),
     History(status::HistoryArguments),
     Pin(pin::Arguments),
@@ -66,6 +68,7 @@ impl Command {
             Self::Key(arguments) => key::run(&arguments, context),
             Self::Registry(arguments) => registry::run(arguments, context),
             Self::Schema(arguments) => schema::run(&arguments),
+            Self::Show(arguments) => show::run(&arguments, context),
             Self::Status(arguments) => status::run(&arguments, context),
             Self::History(arguments) => status::run_history(&arguments, context),
             Self::Pin(arguments) => pin::run(&arguments, context),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bundles_objects::KUBERNETES_REQUIRED;
+use bundles_objects::{ImageIdentity, KUBERNETES_REQUIRED, ServiceName};
 use bundles_release::{
     AssembledRelease, EnvironmentParts, MinimumVersion, PartObjects, Release, ReleaseParts, Requirements,
     lock::Lock, sbom,
@@ -17,6 +17,11 @@ use crate::{
 /// The version of the daemon that reads the releases of this program.
 const DAEMON_REQUIRED: MinimumVersion = MinimumVersion { major: 0, minor: 1 };
 
+/// What objects have to know of each image.
+pub(crate) fn identities(images: &[PlatformImage]) -> BTreeMap<ServiceName, ImageIdentity> {
+    images.iter().map(|image| (image.name.clone(), image.identity())).collect()
+}
+
 /// Puts a release together. All images of the platform must be there.
 pub(crate) fn compose(
     folder: &PlatformFolder,
@@ -24,8 +29,7 @@ pub(crate) fn compose(
     images: &[PlatformImage],
 ) -> Result<AssembledRelease, CommandError> {
     let platform = &folder.platform;
-    let identities: BTreeMap<_, _> =
-        images.iter().map(|image| (image.name.clone(), image.identity())).collect();
+    let identities = identities(images);
     let mut environments = Vec::new();
     for environment in platform.environments() {
         let parts = platform.render(environment, &identities).of_kind(Kind::Input)?;

@@ -1,22 +1,21 @@
-//! The daemon in a cluster: its image, its objects, a subscription, and following a rollout to its end.
+//! The daemon in a cluster: its image, its objects, and a subscription.
 
 use std::{
     fs::File,
     io::{self, Read as _},
     path::Path,
-    time::{Duration, Instant},
 };
 
 use builder_build::{BuildRequest, Builder, ImageRequest, SourceInput, Store};
 use builder_image::{ImageConfig, Process};
 use bundles_objects::ServiceName;
 use bundles_release::lock::Accounts;
-use daemon_cluster::{Cluster, ConditionStatus, InstallOptions, crds, install_objects};
+use daemon_cluster::{Cluster, InstallOptions, crds, install_objects};
 use registry_wire::{Digest, Platform};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{apply_ours, of_cluster},
+    cluster::apply_ours,
     command::Context,
     error::{CommandError, Kind, OfKind as _},
     images::PlatformImage,
@@ -28,7 +27,6 @@ pub(crate) const DAEMON: &str = "bundle-daemon";
 const USER: &str = "65532:65532";
 /// Program header that names a dynamic loader (ELF, `PT_INTERP`).
 const INTERPRETER: u32 = 3;
-const LOOK: Duration = Duration::from_millis(500);
 
 /// Builds the image that holds this executable and nothing else.
 pub(crate) fn build_daemon_image(
@@ -161,51 +159,6 @@ pub(crate) async fn subscribe(
     request: &SubscriptionRequest<'_>,
 ) -> Result<(), CommandError> {
     apply_ours(cluster, &request.object(cluster.home())).await
-}
-
-/// Follows the rollout of `release`, telling each change, until it is kept, taken back, refused, or `limit` is over.
-pub(crate) async fn follow(
-    cluster: &Cluster,
-    name: &str,
-    release: Digest,
-    limit: Duration,
-    context: &Context,
-) -> Result<(), CommandError> {
-    let begun = Instant::now();
-    let mut said = String::new();
-    let status_command = format!("kubectl --namespace {} describe subscription {name}", cluster.home());
-    loop {
-        let subscription = cluster.subscription(name).await.map_err(of_cluster)?;
-        if let Some(status) = subscription.and_then(|subscription| subscription.status) {
-            let ready = status.conditions.iter().find(|condition| condition.kind == "Ready");
-            let progressing = status.conditions.iter().find(|condition| condition.kind == "Progressing");
-            let news = progressing
-                .filter(|condition| condition.status == ConditionStatus::True)
-                .or(ready)
-                .map(|condition| {
-                    [condition.reason.as_str(), condition.message.as_str()].join(" ").trim_end().to_owned()
-                });
-            if let Some(news) = news.filter(|news| *news != said) {
-                context.report.note(&format!("{:>6.1} s  {news}", begun.elapsed().as_secs_f64()));
-                said = news;
-            }
-            if status.running.as_ref().is_some_and(|running| running.digest == release)
-                && ready.is_some_and(|condition| condition.status == ConditionStatus::True)
-            {
-                return Ok(());
-            }
-            if let Some(denied) = status.denied.iter().find(|denied| denied.digest == release) {
-                let message =
-                    format!("the cluster did not keep the release, {}: {}", denied.reason, denied.message);
-                return Err(CommandError::new(Kind::Rollout, message).hint(status_command));
-            }
-        }
-        if begun.elapsed() > limit {
-            let message = format!("the release is not kept after {} s: {said}", limit.as_secs());
-            return Err(CommandError::new(Kind::Rollout, message).hint(status_command));
-        }
-        tokio::time::sleep(LOOK).await;
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod composition;
 mod detached;
 mod development;
 mod error;
+mod following;
 mod home;
 mod images;
 mod inputs;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use builder_inputs::SuitePolicy;
-use builder_recipe::{LoadError, Platform};
+use builder_recipe::{Environment, LoadError, Platform};
+use bundles_release::EnvironmentName;
 use bundles_release::lock::{Freshness, Lock, LockError, PackageRequest, RecipeNameError, Staleness};
 
 use crate::error::{CommandError, Kind, OfKind as _};
@@ -106,6 +107,28 @@ impl PlatformFolder {
                 CommandError::new(Kind::Usage, message).hint("bundle --help, and --platform FOLDER")
             },
         )
+    }
+
+    /// The environment asked for; else the only one; else `test`. `command` is what to type again.
+    pub(crate) fn environment(
+        &self,
+        asked: Option<&EnvironmentName>,
+        command: &str,
+    ) -> Result<&Environment, CommandError> {
+        let known: Vec<_> = self.platform.environments().collect();
+        let found = match (asked, &known[..]) {
+            (Some(asked), _) => known.iter().find(|one| one.name == *asked),
+            (None, [only]) => Some(only),
+            (None, _) => known.iter().find(|one| one.name.as_str() == "test"),
+        };
+        found.copied().ok_or_else(|| {
+            let names = known.iter().map(|one| one.name.to_string()).collect::<Vec<_>>().join(", ");
+            let message = match asked {
+                Some(asked) => format!("there is no environment {asked}; there are {names}"),
+                None => format!("which environment? There are {names}"),
+            };
+            CommandError::new(Kind::Usage, message).hint(format!("{command} --environment NAME"))
+        })
     }
 
     /// Where the lock is.

@@ -81,7 +81,7 @@ pub struct SubscriptionView {
     /// The hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
-    /// What the daemon says.
+    /// What the daemon says; without denials that a person cleared.
     pub status: SubscriptionStatus,
 }
 
@@ -236,17 +236,17 @@ pub async fn status(
         let all = cluster.subscriptions().await.map_err(error)?;
         all.into_iter().collect::<Result<Vec<_>, _>>().map_err(error)?
     };
-    Ok(subscriptions
-        .into_iter()
-        .map(|subscription| SubscriptionView {
-            name: subscription.name_any(),
-            channel: subscription.spec.channel.clone(),
-            namespace: subscription.spec.namespace.clone(),
-            pin: subscription.spec.pin.clone(),
-            hold: subscription.spec.hold.clone(),
-            status: subscription.status.unwrap_or_default(),
-        })
-        .collect())
+    Ok(subscriptions.into_iter().map(view).collect())
+}
+
+fn view(subscription: Subscription) -> SubscriptionView {
+    let name = subscription.name_any();
+    let Subscription { spec, status, .. } = subscription;
+    let mut status = status.unwrap_or_default();
+    // What a person cleared is denied no more.
+    status.denied = status.denied_now(&spec).cloned().collect();
+    let (channel, namespace) = (spec.channel, spec.namespace);
+    SubscriptionView { name, channel, namespace, pin: spec.pin, hold: spec.hold, status }
 }
 
 /// The rollouts of a subscription.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use test_cluster::{AuditEvent, Cluster, ClusterOptions, Registry};
 use test_end_to_end::{
     keys::Redis,
@@ -112,6 +112,53 @@ impl Stage {
         }
     }
 
+    /// The API server takes every object of `production`, with the figures of the specification.
+    fn production_is_accepted(&self) -> Result<()> {
+        let root = self.platform.root().display().to_string();
+        self.cluster.kubectl(&["create", "namespace", "production"])?;
+        let list = self.bundle.run([
+            "show",
+            "--platform",
+            &root,
+            "--environment",
+            "production",
+            "--registry",
+            &self.registry,
+            "--namespace",
+            "production",
+        ])?;
+        let file = self.platform.root().with_file_name("production.json");
+        fs::write(&file, &list)?;
+        let file = file.display().to_string();
+        let accepted = self.cluster.kubectl(&[
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "-f",
+            &file,
+            "-o",
+            "json",
+        ])?;
+        let accepted: Value = serde_json::from_str(&accepted)?;
+        let sent: Value = serde_json::from_str(&list)?;
+        let (sent, accepted) = (sent["items"].as_array(), accepted["items"].as_array());
+        let (sent, accepted) = sent.zip(accepted).context("lists of objects")?;
+        ensure!(sent.len() == accepted.len() && sent.len() > 8, "{} of {}", accepted.len(), sent.len());
+        let object = |kind: &str, name: &str| {
+            let is_it = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+            accepted.iter().find(is_it).with_context(|| format!("{kind} {name}"))
+        };
+        for (kind, name) in [("Deployment", "api"), ("StatefulSet", "cache")] {
+            let resources = &object(kind, name)?["spec"]["template"]["spec"]["containers"][0]["resources"];
+            assert_eq!(resources["requests"], json!({ "cpu": "2", "memory": "4Gi" }), "{kind} {name}");
+        }
+        let scaling = &object("HorizontalPodAutoscaler", "api")?["spec"];
+        assert_eq!((&scaling["minReplicas"], &scaling["maxReplicas"]), (&json!(2), &json!(10)));
+        assert_eq!(scaling["metrics"][0]["resource"]["target"]["averageUtilization"], 70);
+        println!("production: {} objects accepted by dry run", accepted.len());
+        Ok(())
+    }
+
     fn address(&self) -> Result<SocketAddr> {
         let ip = self.cluster.kubectl(&[
             "get",
@@ -172,6 +219,10 @@ fn is_condition(status: &Value, kind: &str, wanted: &str) -> bool {
         .is_some_and(|all| all.iter().any(|one| one["type"] == kind && one["status"] == wanted))
 }
 
+fn ready(status: &Value) -> Option<&Value> {
+    status["conditions"].as_array()?.iter().find(|one| one["type"] == "Ready")
+}
+
 /// The release that was judged well last, while the one that the channel names is denied.
 fn went_back_to(status: &Value, digest: &str) -> bool {
     status["running"]["digest"] == digest && is_condition(status, "Denied", "True")
@@ -218,11 +269,34 @@ impl Restored {
 #[test]
 fn releases_come_and_bad_ones_go() -> Result<()> {
     let stage = Stage::set_up()?;
+    let server = stage.platform.read("api/app/server.js")?;
+    let recipe = stage.platform.read("api/recipe.toml")?;
 
-    // v1 is installed by the daemon in the cluster.
+    // The control is installed by the daemon in the cluster: its processes are stopped without a pause and end at once.
+    stage.platform.change("bundle.toml", "version = \"0.1.0\"", "version = \"0.0.1\"")?;
+    stage.platform.change("api/recipe.toml", "delay = \"5s\"", "delay = \"0s\"")?;
+    stage.platform.change(
+        "api/app/server.js",
+        "process.on('SIGTERM', stop);",
+        "process.on('SIGTERM', () => process.exit(0));",
+    )?;
+    let begun = Instant::now();
+    stage.up_and_kept()?;
+    println!("the control is kept after {:.1} s", begun.elapsed().as_secs_f64());
+    stage.production_is_accepted()?;
+
+    // v1 replaces it: the requests that this loses show that the client counts them.
+    stage.platform.change("bundle.toml", "version = \"0.0.1\"", "version = \"0.1.0\"")?;
+    stage.platform.write("api/recipe.toml", &recipe)?;
+    stage.platform.write("api/app/server.js", &server)?;
+    // At a higher rate, since the gap between the end of a process and the news of it is short.
+    let load = Load::start(stage.address()?, "/version", 3 * RATE);
     let begun = Instant::now();
     let first = stage.up_and_kept()?;
     println!("v1 kept after {:.1} s", begun.elapsed().as_secs_f64());
+    let control = load.stop();
+    println!("control → v1: {} requests, {} failed {:?}", control.sent, control.failed(), control.failures);
+    assert!(control.failed() > 0, "without a pause before the stop nothing was lost: {control:?}");
     assert_eq!(stage.served_version()?, "1.0.0");
     stage.cluster.kubectl(&[
         "wait",
@@ -277,7 +351,6 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
     println!("restore point {name}: {} keys equal", content.len());
 
     // v3 crashes, v4 is never ready: each goes back to v2 by itself.
-    let server = stage.platform.read("api/app/server.js")?;
     let recipe = stage.platform.read("api/recipe.toml")?;
     for (version, server, recipe) in [
         ("0.3.0", format!("process.exit(3);\n{server}"), recipe.clone()),
@@ -344,9 +417,12 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
     let writes = stage.writes()?.len();
     scale("--replicas=1")?;
     let status = stage.wait_for("the refusal of v5", Duration::from_mins(2), |status| {
-        status["accepted"]["release"] == fifth.as_str() && status.to_string().contains("Refused")
+        status["accepted"]["release"] == fifth.as_str()
+            && ready(status).is_some_and(|ready| ready["reason"] == "Refused")
     })?;
-    println!("v5: {}", status["conditions"]);
+    let message = ready(&status).and_then(|ready| ready["message"].as_str()).unwrap_or_default();
+    assert!(message.contains(image), "the refusal names the image: {message}");
+    println!("v5: {message}");
     assert_eq!(stage.writes()?.len(), writes, "v5 wrote");
     assert_eq!(stage.served_version()?, "2.0.0");
 
@@ -365,6 +441,16 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
     assert_eq!(stage.writes()?.len(), writes, "a pinned cluster was written to over three polls");
     assert_eq!(stage.status()?["running"]["digest"], second.as_str(), "{status:#}");
     assert_eq!(stage.served_version()?, "2.0.0");
+
+    // A person lets it go on.
+    let load = stage.load()?;
+    stage.operator(&["unpin", "generator"])?;
+    stage.wait_for("v6", Duration::from_mins(2), |status| {
+        status["running"]["digest"] == sixth.as_str() && is_condition(status, "Ready", "True")
+    })?;
+    expect_none_failed("v2 → v6", &load.stop());
+    assert_eq!(stage.served_version()?, "6.0.0");
+    assert!(is_condition(&stage.status()?, "Pinned", "False"), "{:#}", stage.status()?);
 
     Ok(())
 }

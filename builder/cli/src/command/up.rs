@@ -21,6 +21,7 @@ use crate::{
     composition, detached,
     development::{self, DevelopmentTrust, Origin},
     error::{CommandError, Kind, OfKind as _},
+    following::{Following, follow},
     images::{self, PlatformImage},
     inputs::{self, Sources},
     installation::{self, SubscriptionRequest},
@@ -101,7 +102,8 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     let begun = Instant::now();
     let now = Timestamp::now();
     let folder = PlatformFolder::open(Some(&arguments.platform))?;
-    let environment = environment(&folder, arguments.environment.as_ref())?;
+    let again = format!("bundle up {}", folder.root.display());
+    let environment = folder.environment(arguments.environment.as_ref(), &again)?.name.clone();
     let runtime = runtime()?;
     let note = |line: &str| context.report.note(line);
 
@@ -242,7 +244,14 @@ async fn run_in_cluster(
         storage_class: arguments.storage_class.as_deref(),
     };
     installation::subscribe(&cluster, &request).await?;
-    installation::follow(&cluster, product, release, Duration::from_secs(arguments.wait), context).await
+    let following = Following {
+        choice,
+        subscription: product,
+        release,
+        limit: Duration::from_secs(arguments.wait),
+        patience: Duration::from_secs(2 * u64::from(arguments.poll) + 5),
+    };
+    follow(&cluster, &following, context).await
 }
 
 fn lines(document: &Document, arguments: &Arguments) -> String {
@@ -272,26 +281,4 @@ fn lines(document: &Document, arguments: &Arguments) -> String {
         ),
     });
     lines.concat()
-}
-
-/// The environment asked for; else the only one; else `test`.
-fn environment(
-    folder: &PlatformFolder,
-    asked: Option<&EnvironmentName>,
-) -> Result<EnvironmentName, CommandError> {
-    let known: Vec<_> = folder.platform.environments().map(|environment| environment.name.clone()).collect();
-    let found = match (asked, &known[..]) {
-        (Some(asked), _) => known.iter().find(|name| *name == asked),
-        (None, [only]) => Some(only),
-        (None, _) => known.iter().find(|name| name.as_str() == "test"),
-    };
-    found.cloned().ok_or_else(|| {
-        let names = known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let message = match asked {
-            Some(asked) => format!("there is no environment {asked}; there are {names}"),
-            None => format!("which environment? There are {names}"),
-        };
-        CommandError::new(Kind::Usage, message)
-            .hint(format!("bundle up {} --environment NAME", folder.root.display()))
-    })
 }

@@ -1,0 +1,223 @@
+//! Following a rollout in a cluster to its end.
+
+use std::time::{Duration, Instant};
+
+use daemon_cluster::{Cluster, Condition, ConditionStatus, Subscription, SubscriptionStatus};
+use registry_wire::Digest;
+
+use crate::{
+    cluster::{ClusterChoice, of_cluster},
+    command::Context,
+    error::{CommandError, Kind},
+};
+
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What is followed.
+#[derive(Debug)]
+pub(crate) struct Following<'a> {
+    /// The cluster.
+    pub(crate) choice: &'a ClusterChoice,
+    /// The subscription.
+    pub(crate) subscription: &'a str,
+    /// The release that it shall keep.
+    pub(crate) release: Digest,
+    /// When to give up; the rollout goes on.
+    pub(crate) limit: Duration,
+    /// How long a refusal must stand: one that was there before the daemon looked again says nothing.
+    pub(crate) patience: Duration,
+}
+
+/// How it stands with a release, by the status of its subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verdict {
+    /// It runs and was judged well.
+    Kept,
+    /// It was taken back.
+    Denied(String),
+    /// It is not begun, for a reason that does not go away by itself, or the cluster stays where it is.
+    Refused(String),
+    /// It is on its way.
+    UnderWay,
+}
+
+fn condition<'a>(status: &'a SubscriptionStatus, kind: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|condition| condition.kind == kind)
+}
+
+fn holds(condition: Option<&Condition>, wanted: ConditionStatus) -> Option<&Condition> {
+    condition.filter(|condition| condition.status == wanted)
+}
+
+fn verdict(subscription: &Subscription, release: Digest) -> Verdict {
+    let Some(status) = &subscription.status else { return Verdict::UnderWay };
+    let ready = condition(status, "Ready");
+    let runs = status.running.as_ref().is_some_and(|running| running.digest == release);
+    if runs && holds(ready, ConditionStatus::True).is_some() {
+        return Verdict::Kept;
+    }
+    if let Some(denied) = status.denied_now(&subscription.spec).find(|denied| denied.digest == release) {
+        return Verdict::Denied(format!("{}: {}", denied.reason, denied.message));
+    }
+    let is_seen = status.accepted.as_ref().is_some_and(|accepted| accepted.release == release);
+    if !is_seen {
+        let refused = holds(condition(status, "ChannelVerified"), ConditionStatus::False);
+        return refused.map_or(Verdict::UnderWay, |refused| Verdict::Refused(refused.message.clone()));
+    }
+    if let Some(stays) = ["Pinned", "Held"]
+        .iter()
+        .find_map(|kind| holds(condition(status, kind), ConditionStatus::True))
+        .filter(|_| !runs)
+    {
+        return Verdict::Refused(format!("{}: {}", stays.reason, stays.message));
+    }
+    match holds(ready, ConditionStatus::False).filter(|ready| ready.reason == "Refused") {
+        Some(ready) => Verdict::Refused(ready.message.clone()),
+        None => Verdict::UnderWay,
+    }
+}
+
+/// What goes on, in one line.
+fn news(status: &SubscriptionStatus) -> Option<String> {
+    let progressing = holds(condition(status, "Progressing"), ConditionStatus::True);
+    progressing.or_else(|| condition(status, "Ready")).map(|condition| {
+        [condition.reason.as_str(), condition.message.as_str()].join(" ").trim_end().to_owned()
+    })
+}
+
+/// Follows the rollout, telling each change, until the release is kept, taken back, or refused, or the limit is over.
+pub(crate) async fn follow(
+    cluster: &Cluster,
+    following: &Following<'_>,
+    context: &Context,
+) -> Result<(), CommandError> {
+    let begun = Instant::now();
+    let mut said = String::new();
+    let mut refused_since: Option<Instant> = None;
+    let failed = |message: String| {
+        let hint = following.choice.command(&format!("status {}", following.subscription));
+        CommandError::new(Kind::Rollout, message).hint(hint)
+    };
+    loop {
+        if let Some(subscription) = cluster.subscription(following.subscription).await.map_err(of_cluster)? {
+            let news = subscription.status.as_ref().and_then(news);
+            if let Some(news) = news.filter(|news| *news != said) {
+                context.report.note(&format!("{:>6.1} s  {news}", begun.elapsed().as_secs_f64()));
+                said = news;
+            }
+            match verdict(&subscription, following.release) {
+                Verdict::Kept => return Ok(()),
+                Verdict::Denied(why) => {
+                    return Err(failed(format!("the cluster did not keep the release, {why}")));
+                }
+                Verdict::Refused(why)
+                    if refused_since.get_or_insert_with(Instant::now).elapsed() > following.patience =>
+                {
+                    return Err(failed(format!("the cluster does not take the release: {why}")));
+                }
+                Verdict::Refused(_) => {}
+                Verdict::UnderWay => refused_since = None,
+            }
+        }
+        if begun.elapsed() > following.limit {
+            let seconds = following.limit.as_secs();
+            return Err(failed(format!("the release is not kept after {seconds} s: {said}")));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn subscription(spec: Value, status: Value) -> Subscription {
+        let mut object = json!({
+            "apiVersion": "bundle.build/v1alpha1",
+            "kind": "Subscription",
+            "metadata": { "name": "shop" },
+            "spec": {
+                "registry": { "address": "registry:5000", "scheme": "http" },
+                "repository": "shop",
+                "channel": "shop/dev",
+                "environment": "test",
+                "namespace": "shop",
+                "trustRoot": { "digest": Digest::of(b"root"), "inline": "" },
+            },
+            "status": status,
+        });
+        for (key, value) in spec.as_object().unwrap() {
+            object["spec"][key] = value.clone();
+        }
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn one(kind: &str, status: &str, reason: &str, message: &str) -> Value {
+        let at = "2026-11-01T00:00:00Z";
+        json!({ "type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": at })
+    }
+
+    #[test]
+    fn a_status_tells_how_it_stands() {
+        let (new, old) = (Digest::of(b"new"), Digest::of(b"old"));
+        let at = "2026-11-01T00:00:00Z";
+        let accepted = |release: Digest| json!({ "version": 2, "digest": Digest::of(b"record"), "release": release, "seenAt": at });
+        let running = |digest: Digest| json!({ "digest": digest, "version": "1", "since": at });
+        let denied =
+            json!([{ "digest": new, "attempt": 1, "reason": "Deadline", "message": "late", "at": at }]);
+        let cleared =
+            json!({ "cleared": [{ "digest": new, "attempt": 1, "reason": "fixed", "by": "alice" }] });
+        let well = one("Ready", "True", "Kept", "");
+        let refused = one("Ready", "False", "Refused", "Secret missing");
+        let pinned = one("Pinned", "True", "Pinned", "freeze");
+        let unsigned = one("ChannelVerified", "False", "Signatures", "too few");
+        let none = json!({});
+        let cases = [
+            ("nothing yet", &none, json!({}), Verdict::UnderWay),
+            ("kept", &none, json!({ "running": running(new), "conditions": [well] }), Verdict::Kept),
+            (
+                "another runs",
+                &none,
+                json!({ "running": running(old), "conditions": [well] }),
+                Verdict::UnderWay,
+            ),
+            ("denied", &none, json!({ "denied": denied }), Verdict::Denied("Deadline: late".to_owned())),
+            ("cleared", &cleared, json!({ "denied": denied }), Verdict::UnderWay),
+            (
+                "refused",
+                &none,
+                json!({ "accepted": accepted(new), "conditions": [refused] }),
+                Verdict::Refused("Secret missing".to_owned()),
+            ),
+            (
+                "another was refused",
+                &none,
+                json!({ "accepted": accepted(old), "conditions": [refused] }),
+                Verdict::UnderWay,
+            ),
+            (
+                "the record is refused",
+                &none,
+                json!({ "accepted": accepted(old), "conditions": [unsigned] }),
+                Verdict::Refused("too few".to_owned()),
+            ),
+            (
+                "pinned to another",
+                &none,
+                json!({ "accepted": accepted(new), "running": running(old), "conditions": [well, pinned] }),
+                Verdict::Refused("Pinned: freeze".to_owned()),
+            ),
+            (
+                "pinned to this one",
+                &none,
+                json!({ "accepted": accepted(new), "running": running(new), "conditions": [well, pinned] }),
+                Verdict::Kept,
+            ),
+        ];
+        for (name, spec, status, expected) in cases {
+            assert_eq!(verdict(&subscription(spec.clone(), status), new), expected, "{name}");
+        }
+    }
+}
