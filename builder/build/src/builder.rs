@@ -1,6 +1,6 @@
 //! The order of the steps.
 
-use std::{fs::File, io};
+use std::{collections::BTreeMap, fs::File, io};
 
 use builder_image::{EncodedImage, Fragment, FragmentIndex, ImageConfig, Layer, LayerWriter, plan};
 use builder_tree::{
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use registry_wire::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildError, Progress, SourceInput, Stage, Store, StoreError, step};
+use crate::{BuildError, Keep, Progress, SourceInput, Stage, Store, StoreError, step, store::Reach};
 
 /// One image to build.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub struct ImageRequest {
 pub struct BuildRequest {
     /// The images.
     pub images: Vec<ImageRequest>,
+    /// For which path they are kept when the store is cleared; for none unless given.
+    pub keep: Option<Keep>,
 }
 
 /// Whether an image had to be built.
@@ -88,32 +90,44 @@ impl<'a> Builder<'a> {
 
     /// Builds all images, in their order. The first failure ends the build; what was complete stays in the store.
     pub fn build(&self, request: &BuildRequest) -> Result<Vec<BuiltImage>, BuildError> {
-        request.images.iter().map(|image| self.build_image(image)).collect()
+        let mut built = Vec::with_capacity(request.images.len());
+        let mut keys = BTreeMap::new();
+        for image in &request.images {
+            let key = step::image_key(image);
+            built.push(self.build_image(image, &key)?);
+            keys.insert(image.name.clone(), key);
+        }
+        if let Some(keep) = &request.keep {
+            self.store.keep(keep, keys).map_err(|source| BuildError::Keep { source })?;
+        }
+        Ok(built)
     }
 
-    fn build_image(&self, request: &ImageRequest) -> Result<BuiltImage, BuildError> {
+    fn build_image(&self, request: &ImageRequest, key: &Digest) -> Result<BuiltImage, BuildError> {
         let in_store = |source| BuildError::Store { image: request.name.clone(), source };
-        let key = step::image_key(request);
-        let kept = self.store.result::<ImageResult>(&key).map_err(in_store)?;
-        let (layers, origin) = match kept.filter(|result| self.has_layers(&result.layers)) {
-            Some(result) => (result.layers, Origin::Kept),
-            None => (self.encode(request)?, Origin::Built),
-        };
-        let image = EncodedImage::new(&request.config, &layers);
-        if origin == Origin::Built {
-            for bytes in [&image.config.1[..], image.manifest.bytes()] {
-                self.store.put_blob(bytes).map_err(in_store)?;
-            }
-            self.store.keep_result(&key, &ImageResult { layers: layers.clone() }).map_err(in_store)?;
+        let name = request.name.clone();
+        let kept = self.store.result::<ImageResult>(key).map_err(in_store)?;
+        if let Some(ImageResult { layers }) = kept.filter(|result| self.has_layers(&result.layers)) {
+            let image = EncodedImage::new(&request.config, &layers);
+            return Ok(BuiltImage { name, image, layers, origin: Origin::Kept });
         }
-        Ok(BuiltImage { name: request.name.clone(), image, layers, origin })
+        let (layers, steps) = self.encode(request)?;
+        let image = EncodedImage::new(&request.config, &layers);
+        let mut blobs: Vec<Digest> = layers.iter().map(|layer| layer.digest).collect();
+        for bytes in [&image.config.1[..], image.manifest.bytes()] {
+            blobs.push(self.store.put_blob(bytes).map_err(in_store)?);
+        }
+        let result = ImageResult { layers: layers.clone() };
+        self.store.keep_result(key, &result, Reach { blobs, steps }).map_err(in_store)?;
+        Ok(BuiltImage { name, image, layers, origin: Origin::Built })
     }
 
     fn has_layers(&self, layers: &[Layer]) -> bool {
         layers.iter().all(|layer| self.store.has_blob(&layer.digest, layer.size))
     }
 
-    fn encode(&self, request: &ImageRequest) -> Result<Vec<Layer>, BuildError> {
+    /// The layers, and the keys of the steps that they were made of.
+    fn encode(&self, request: &ImageRequest) -> Result<(Vec<Layer>, Vec<Digest>), BuildError> {
         let image = &request.name;
         let (packages, payloads) = self.unpack_all(request)?;
         let options = InstallOptions { accounts: &request.accounts, epoch: request.epoch };
@@ -127,7 +141,14 @@ impl<'a> Builder<'a> {
             layers.push(vec![Fragment::new(entries)]);
         }
         self.progress.begin(image, Stage::Encode, layers.iter().map(Vec::len).sum());
-        layers.iter().map(|fragments| self.encode_layer(request, fragments, &payloads)).collect()
+        let steps = request
+            .packages
+            .iter()
+            .map(|package| step::unpack_key(&package.sha256))
+            .chain(layers.iter().flatten().map(|fragment| step::fragment_key(&fragment.key())))
+            .collect();
+        let encode = |fragments: &Vec<Fragment>| self.encode_layer(request, fragments, &payloads);
+        Ok((layers.iter().map(encode).collect::<Result<_, _>>()?, steps))
     }
 
     fn encode_layer(
@@ -173,7 +194,8 @@ impl<'a> Builder<'a> {
                 .compress(payloads, &mut blob)
                 .map_err(|source| BuildError::Fragment { image: image.clone(), source: Box::new(source) })?;
             blob.publish().map_err(in_store)?;
-            self.store.keep_result(&key, &index).map_err(in_store)?;
+            let reach = Reach { blobs: vec![index.digest], steps: Vec::new() };
+            self.store.keep_result(&key, &index, reach).map_err(in_store)?;
             index
         };
         self.progress.advance(image, Stage::Encode);
@@ -208,7 +230,8 @@ impl<'a> Builder<'a> {
             })?;
             let payload = blob.publish().map_err(in_store)?;
             let result = UnpackResult { package: unpacked.package, payload, length: unpacked.length };
-            self.store.keep_result(&key, &result).map_err(in_store)?;
+            let reach = Reach { blobs: vec![payload], steps: Vec::new() };
+            self.store.keep_result(&key, &result, reach).map_err(in_store)?;
             result
         };
         self.progress.advance(&request.name, Stage::Unpack);

@@ -16,6 +16,12 @@ pub enum BuildError {
         /// What is wrong.
         source: StoreError,
     },
+    /// The images are built, but what is kept of them cannot be written down.
+    #[error("the images are built, and the store fails to keep them")]
+    Keep {
+        /// What is wrong.
+        source: StoreError,
+    },
     /// A package cannot be unpacked.
     #[error("image {image} cannot be built")]
     Package {
@@ -59,15 +65,9 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// What to type next, where that is known.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Package { source, .. }
-                if matches!(**source, PackageError::Corrupted { .. } | PackageError::Open { .. }) =>
-            {
-                Some("bundle fetch")
-            }
-            _ => None,
-        }
+    /// Whether a download is missing or damaged, so that fetching once more helps.
+    pub fn is_of_download(&self) -> bool {
+        matches!(self, Self::Package { source, .. }
+            if matches!(**source, PackageError::Corrupted { .. } | PackageError::Open { .. }))
     }
 }

@@ -1,7 +1,7 @@
 //! The store: results of steps on the file system.
 //!
-//! `blobs/sha256/HEX` holds content by its hash, `steps/HEX` the results of steps by their key. Both are written to a
-//! temporary name, synced and renamed, blobs before the step that names them, so a crash leaves nothing half-written:
+//! `blobs/sha256/HEX` holds content by its hash, `steps/HEX` the results of steps by their key, `roots/HEX` what is kept
+//! and for whom. All are written to a temporary name, synced and renamed, blobs before the step that names them, so a crash leaves nothing half-written:
 //! at worst a blob that no step names. A step is a small document with a checksum of its own; one that cannot be read
 //! counts as not there, and its step is run again.
 //!
@@ -14,7 +14,7 @@ use std::{
 };
 
 use registry_wire::{Digest, Hasher};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Version of the form of the store.
 const FORMAT: &str = "1\n";
@@ -27,6 +27,24 @@ pub struct Store {
     root: PathBuf,
     /// Held for as long as the store is open.
     _lock: File,
+}
+
+/// What a result rests on: it is of use as long as all of it is there.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reach {
+    /// Content that the result names.
+    pub(crate) blobs: Vec<Digest>,
+    /// Steps that it was made of: without them the next build, of nearly the same, begins from nothing.
+    pub(crate) steps: Vec<Digest>,
+}
+
+/// The result of a step, as it is stored.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepDocument<T> {
+    reach: Reach,
+    result: T,
 }
 
 /// A store that cannot be used.
@@ -64,6 +82,14 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// A root cannot be written down.
+    #[error("what is kept for {} cannot be written down", path.display())]
+    Root {
+        /// For whom.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
     /// A result cannot be written down.
     #[error("the result of step {key} cannot be written down")]
     Encode {
@@ -81,7 +107,7 @@ impl Store {
             let path = path.to_owned();
             move |source| StoreError::Write { path, source }
         };
-        for folder in ["blobs/sha256", "steps", "partial"] {
+        for folder in ["blobs/sha256", "steps", "roots", "partial"] {
             let folder = root.join(folder);
             fs::create_dir_all(&folder).map_err(write(&folder))?;
         }
@@ -122,7 +148,7 @@ impl Store {
 
     /// Where the content of that hash is, if it is there.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root.join("blobs/sha256").join(digest.hex())
+        self.blobs().join(digest.hex())
     }
 
     /// Whether content of that hash and length is there. What became visible was verified before.
@@ -155,6 +181,15 @@ impl Store {
 
     /// The result of a step, if there is one that can be read.
     pub(crate) fn result<T: DeserializeOwned>(&self, key: &Digest) -> Result<Option<T>, StoreError> {
+        Ok(self.step::<T>(key)?.map(|step| step.result))
+    }
+
+    /// What the result of a step rests on, if there is one that can be read.
+    pub(crate) fn reach(&self, key: &Digest) -> Result<Option<Reach>, StoreError> {
+        Ok(self.step::<serde::de::IgnoredAny>(key)?.map(|step| step.reach))
+    }
+
+    fn step<T: DeserializeOwned>(&self, key: &Digest) -> Result<Option<StepDocument<T>>, StoreError> {
         let path = self.step_path(key);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -171,21 +206,42 @@ impl Store {
     }
 
     /// Keeps the result of a step.
-    pub(crate) fn keep_result(&self, key: &Digest, result: &impl Serialize) -> Result<(), StoreError> {
-        let document =
-            serde_json::to_vec(result).map_err(|source| StoreError::Encode { key: *key, source })?;
+    pub(crate) fn keep_result(
+        &self,
+        key: &Digest,
+        result: &impl Serialize,
+        reach: Reach,
+    ) -> Result<(), StoreError> {
+        let document = serde_json::to_vec(&StepDocument { reach, result })
+            .map_err(|source| StoreError::Encode { key: *key, source })?;
         let mut bytes = Digest::of(&document).as_bytes().to_vec();
         bytes.extend_from_slice(&document);
-        let path = self.step_path(key);
-        let failed = |source| StoreError::Write { path: path.clone(), source };
+        self.write_file(&self.step_path(key), &bytes)
+    }
+
+    /// Makes a small file visible whole.
+    pub(crate) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Write { path: path.to_owned(), source };
         let mut file = tempfile::NamedTempFile::new_in(self.root.join("partial")).map_err(failed)?;
-        file.write_all(&bytes).and_then(|()| file.as_file().sync_data()).map_err(failed)?;
-        file.persist(&path).map_err(|error| failed(error.error))?;
+        file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(failed)?;
+        file.persist(path).map_err(|error| failed(error.error))?;
         Ok(())
     }
 
     fn step_path(&self, key: &Digest) -> PathBuf {
-        self.root.join("steps").join(key.hex())
+        self.steps().join(key.hex())
+    }
+
+    pub(crate) fn steps(&self) -> PathBuf {
+        self.root.join("steps")
+    }
+
+    pub(crate) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs/sha256")
+    }
+
+    pub(crate) fn roots(&self) -> PathBuf {
+        self.root.join("roots")
     }
 }
 
@@ -244,7 +300,7 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let key = Digest::of(b"step");
         assert_eq!(store.result::<String>(&key).unwrap(), None);
-        store.keep_result(&key, &"result").unwrap();
+        store.keep_result(&key, &"result", Reach::default()).unwrap();
         assert_eq!(store.result::<String>(&key).unwrap().as_deref(), Some("result"));
         let path = store.step_path(&key);
         let mut bytes = fs::read(&path).unwrap();

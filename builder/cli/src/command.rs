@@ -4,6 +4,7 @@ mod build;
 mod daemon;
 mod down;
 mod fetch;
+mod gc;
 mod helper;
 mod key;
 mod lock;
@@ -41,6 +42,7 @@ pub(crate) enum Command {
     Lock(lock::Arguments),
     Fetch(fetch::Arguments),
     Build(build::Arguments),
+    Gc(gc::Arguments),
     Release(release::Arguments),
     Key(key::Arguments),
     Registry(registry::Arguments),
@@ -64,6 +66,7 @@ impl Command {
             Self::Lock(arguments) => lock::run(&arguments, context),
             Self::Fetch(arguments) => fetch::run(&arguments, context),
             Self::Build(arguments) => build::run(&arguments, context),
+            Self::Gc(arguments) => gc::run(&arguments, context),
             Self::Release(arguments) => release::run(&arguments, context),
             Self::Key(arguments) => key::run(&arguments, context),
             Self::Registry(arguments) => registry::run(arguments, context),

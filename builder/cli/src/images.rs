@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use builder_build::{BuildError, BuildRequest, Builder, BuiltImage, ImageRequest, SourceInput, Store};
+use builder_build::{BuildError, BuildRequest, Builder, BuiltImage, ImageRequest, Keep, SourceInput, Store};
 use builder_image::{ImageConfig, Process};
 use builder_inputs::PackageCache;
 use builder_recipe::{ImageUser, Recipe};
@@ -70,12 +70,15 @@ pub(crate) fn build(
         });
         let error = CommandError::new(Kind::Usage, format!("there is no recipe `{unknown}`"));
         return Err(match nearest {
-            Some(nearest) => error.hint(format!("bundle build {nearest}")),
+            Some(nearest) => error.hint(folder.command(&format!("build {nearest}"))),
             None => error,
         });
     }
     let cache = PackageCache::new(context.home.downloads());
-    let mut request = BuildRequest::default();
+    // A path that a later command finds from any folder.
+    let path = std::path::absolute(&folder.root).of_kind(Kind::Machine)?;
+    let keep = if wanted.is_empty() { Keep::Only(path) } else { Keep::Also(path) };
+    let mut request = BuildRequest { images: Vec::new(), keep: Some(keep) };
     let mut users = Vec::new();
     for (name, recipe) in known.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(**name)) {
         let user = user_of(recipe, lock)?;
@@ -84,24 +87,21 @@ pub(crate) fn build(
     }
     let store = Store::open(&context.home.store()).of_kind(Kind::Machine)?;
     let progress = Progress::new(context.report);
-    let built = Builder::new(&store, &progress).build(&request).map_err(of_build);
+    let built = Builder::new(&store, &progress).build(&request).map_err(|error| of_build(error, folder));
     progress.finish();
     let images =
         built?.into_iter().zip(users).map(|(built, (name, user))| PlatformImage { name, built, user });
     Ok(images.collect())
 }
 
-fn of_build(error: BuildError) -> CommandError {
-    let hint = error.hint();
+fn of_build(error: BuildError, folder: &PlatformFolder) -> CommandError {
     let kind = match error {
-        BuildError::Store { .. } => Kind::Machine,
+        BuildError::Store { .. } | BuildError::Keep { .. } => Kind::Machine,
         _ => Kind::Input,
     };
+    let is_of_download = error.is_of_download();
     let error = CommandError::new(kind, error);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    if is_of_download { error.hint(folder.command("fetch")) } else { error }
 }
 
 fn user_of(recipe: &Recipe, lock: &Lock) -> Result<UserId, CommandError> {

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use builder_build::{BuildRequest, Builder, ImageRequest, SourceInput, Store};
+use builder_build::{BuildRequest, Builder, ImageRequest, Keep, SourceInput, Store};
 use builder_image::{ImageConfig, Process};
 use bundles_objects::ServiceName;
 use bundles_release::lock::Accounts;
@@ -65,8 +65,8 @@ pub(crate) fn build_daemon_image(
     let name: ServiceName = DAEMON.parse().of_kind(Kind::Machine)?;
     let user = USER.parse().of_kind(Kind::Machine)?;
     let progress = Progress::new(context.report);
-    let built =
-        Builder::new(store, &progress).build(&BuildRequest { images: vec![request] }).of_kind(Kind::Machine);
+    let request = BuildRequest { images: vec![request], keep: Some(Keep::Only(executable.to_owned())) };
+    let built = Builder::new(store, &progress).build(&request).of_kind(Kind::Machine);
     progress.finish();
     let built = built?.pop().ok_or_else(|| CommandError::new(Kind::Machine, "no image was built"))?;
     Ok(PlatformImage { name, built, user })
