@@ -30,11 +30,11 @@ pub(crate) struct ClusterChoice {
 impl ClusterChoice {
     /// A command about this cluster, for hints.
     pub(crate) fn command(&self, verb: &str) -> String {
-        let mut command = format!("bundle {verb} --context {}", self.context);
-        if let Some(file) = &self.kubeconfig {
-            command.push_str(&format!(" --kubeconfig {}", file.display()));
+        let command = format!("bundle {verb} --context {}", self.context);
+        match &self.kubeconfig {
+            Some(file) => format!("{command} --kubeconfig {}", file.display()),
+            None => command,
         }
-        command
     }
 
     /// Connects.

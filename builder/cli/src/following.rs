@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    fn subscription(spec: Value, status: Value) -> Subscription {
+    fn subscription(spec: &Value, status: &Value) -> Subscription {
         let mut object = json!({
             "apiVersion": "bundle.build/v1alpha1",
             "kind": "Subscription",
@@ -217,7 +217,7 @@ mod tests {
             ),
         ];
         for (name, spec, status, expected) in cases {
-            assert_eq!(verdict(&subscription(spec.clone(), status), new), expected, "{name}");
+            assert_eq!(verdict(&subscription(spec, &status), new), expected, "{name}");
         }
     }
 }
