@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -153,18 +153,9 @@ pub fn report(confirmed: &Confirmed, path: &Path) -> Result<(), HelperError> {
 
 fn measure(path: &Path) -> Result<Confirmed, HelperError> {
     let read = |source| HelperError::ReadPoint { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(read)?;
+    let file = File::open(path).map_err(read)?;
     let mut hasher = Hasher::new();
-    let mut block = vec![0; BLOCK];
-    loop {
-        let length = match file.read(&mut block) {
-            Ok(0) => break,
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(source) => return Err(read(source)),
-        };
-        hasher.update(&block[..length]);
-    }
+    io::copy(&mut io::BufReader::with_capacity(BLOCK, file), &mut hasher).map_err(read)?;
     let size = hasher.length();
     Ok(Confirmed { digest: hasher.finish(), size })
 }
