@@ -37,14 +37,12 @@ impl PlatformImage {
     /// What a release says.
     pub(crate) fn of_release(&self, recipe: &Recipe) -> Result<ReleaseImage, CommandError> {
         let manifest = &self.built.image.manifest;
-        let platforms =
-            recipe.image().platforms.iter().map(|platform| (platform.platform(), manifest.digest()));
         Ok(ReleaseImage {
             name: self.name.as_str().parse().of_kind(Kind::Input)?,
             media_type: manifest.media_type().clone(),
             digest: manifest.digest(),
             size: manifest.bytes().len() as u64,
-            platforms: platforms.collect(),
+            platforms: vec![(recipe.image().platform().platform(), manifest.digest())],
         })
     }
 
@@ -143,7 +141,7 @@ fn image_request(
         CommandError::new(Kind::Input, format!("bundle.lock does not hold recipe `{name}`"))
             .hint(folder.command("lock"))
     };
-    let platform = image.platforms.first().ok_or_else(missing)?.platform();
+    let platform = image.platform().platform();
     Ok(ImageRequest {
         name: name.to_owned(),
         packages: lock

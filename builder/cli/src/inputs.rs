@@ -83,7 +83,7 @@ pub(crate) async fn make_lock(
     })?;
     let cache = PackageCache::new(context.home.downloads());
     let existing = folder.read_lock().of_kind(Kind::Input)?;
-    let requests = folder.requests().of_kind(Kind::Input)?;
+    let requests = folder.requests();
     let policies = folder.policies();
     let encoders = encoders()?;
     let progress = Progress::new(context.report);
