@@ -59,14 +59,11 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// What to type next, where that is known.
-    pub fn hint(&self) -> Option<&'static str> {
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Package { source, .. }
-                if matches!(**source, PackageError::Corrupted { .. } | PackageError::Open { .. }) =>
-            {
-                Some("bundle fetch")
-            }
+            Self::Package { source, .. } => source.hint().map(str::to_owned),
+            Self::Install { source, .. } => source.hint(),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use builder_build::{BuildError, BuildRequest, Builder, BuiltImage, ImageRequest,
 use builder_image::{ImageConfig, Process};
 use builder_inputs::PackageCache;
 use builder_recipe::{ImageUser, Recipe};
+use builder_tree::PackageError;
 use bundles_objects::{ImageIdentity, ServiceName, UserId};
 use bundles_release::{ReleaseImage, lock::Lock};
 
@@ -82,18 +83,29 @@ pub(crate) fn build(
     }
     let store = Store::open(&context.home.store()).of_kind(Kind::Machine)?;
     let progress = Progress::new(context.report);
-    let built = Builder::new(&store, &progress).build(&request).map_err(of_build);
+    let built = Builder::new(&store, &progress).build(&request).map_err(|error| of_build(error, folder));
     progress.finish();
     let images =
         built?.into_iter().zip(users).map(|(built, (name, user))| PlatformImage { name, built, user });
     Ok(images.collect())
 }
 
-fn of_build(error: BuildError) -> CommandError {
-    let hint = error.hint();
+fn of_build(error: BuildError, folder: &PlatformFolder) -> CommandError {
+    let hint = match &error {
+        BuildError::Package { source, .. }
+            if matches!(**source, PackageError::Corrupted { .. } | PackageError::Open { .. }) =>
+        {
+            Some(folder.command("fetch"))
+        }
+        error => error.hint(),
+    };
     let kind = match error {
-        BuildError::Store { .. } => Kind::Machine,
-        _ => Kind::Input,
+        // What a layer is put together from was verified when it came into the store.
+        BuildError::Store { .. } | BuildError::Layer { .. } => Kind::Machine,
+        BuildError::Package { .. }
+        | BuildError::Install { .. }
+        | BuildError::Target { .. }
+        | BuildError::Fragment { .. } => Kind::Input,
     };
     let error = CommandError::new(kind, error);
     match hint {
