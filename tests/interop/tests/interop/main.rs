@@ -3,6 +3,7 @@
 mod full_disk;
 mod images;
 mod packages;
+mod recipes;
 mod reproducibility;
 mod signature;
 mod sources;
