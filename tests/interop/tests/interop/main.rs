@@ -4,6 +4,7 @@ mod full_disk;
 mod images;
 mod packages;
 mod recipes;
+mod refusals;
 mod reproducibility;
 mod signature;
 mod sources;
