@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -147,8 +148,14 @@ fn a_build_on_a_full_disk_is_refused_and_goes_on_when_there_is_room() -> Result<
     ensure!(check_store(&store)? > 10, "the store holds the image");
 
     disk.release()?;
-    let devices = run(system("losetup")?.arg("--associated").arg(&disk.image))?;
-    ensure!(devices.is_empty(), "a loop device is left: {}", String::from_utf8_lossy(&devices));
+    // Another program may still be looking at the device.
+    let devices = || run(system("losetup")?.arg("--associated").arg(&disk.image));
+    let begun = Instant::now();
+    while !devices()?.is_empty() && begun.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let left = devices()?;
+    ensure!(left.is_empty(), "a loop device is left: {}", String::from_utf8_lossy(&left));
     fs::remove_file(&disk.image)?;
     Ok(())
 }
