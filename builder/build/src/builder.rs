@@ -11,7 +11,10 @@ use rayon::prelude::*;
 use registry_wire::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildError, Keep, Progress, SourceInput, Stage, Store, StoreError, step, store::Reach};
+use crate::{
+    BuildError, Keep, Progress, SourceInput, Stage, Store, StoreError, step,
+    store::{PartialBlob, Reach},
+};
 
 /// One image to build.
 #[derive(Debug, Clone)]
@@ -164,15 +167,30 @@ impl<'a> Builder<'a> {
             .par_iter()
             .map(|fragment| self.fragment(request, fragment, payloads))
             .collect::<Result<_, _>>()?;
-        let mut writer = LayerWriter::new(self.store.begin_blob().map_err(in_store)?);
-        for index in &indices {
-            let path = self.store.blob_path(&index.digest);
-            let file = File::open(&path).map_err(|source| in_store(StoreError::Read { path, source }))?;
-            writer.fragment(index, &mut io::BufReader::with_capacity(1 << 20, file)).map_err(in_layer)?;
-        }
-        let (blob, layer) = writer.finish().map_err(in_layer)?;
-        blob.publish().map_err(in_store)?;
+        let (layer, _) = self.fill_blob(image, |blob| {
+            let mut writer = LayerWriter::new(blob);
+            for index in &indices {
+                let path = self.store.blob_path(&index.digest);
+                let file = File::open(&path).map_err(|source| in_store(StoreError::Read { path, source }))?;
+                writer.fragment(index, &mut io::BufReader::with_capacity(1 << 20, file)).map_err(in_layer)?;
+            }
+            Ok(writer.finish().map_err(in_layer)?.1)
+        })?;
         Ok(layer)
+    }
+
+    /// Puts what `write` writes into the store. When that fails because of the store, its error is the one that tells.
+    fn fill_blob<T>(
+        &self,
+        image: &str,
+        write: impl FnOnce(&mut PartialBlob<'_>) -> Result<T, BuildError>,
+    ) -> Result<(T, Digest), BuildError> {
+        let in_store = |source| BuildError::Store { image: image.to_owned(), source };
+        let mut blob = self.store.begin_blob().map_err(in_store)?;
+        match write(&mut blob) {
+            Ok(written) => Ok((written, blob.publish().map_err(in_store)?)),
+            Err(error) => Err(blob.give_up().map_or(error, in_store)),
+        }
     }
 
     fn fragment(
@@ -189,11 +207,10 @@ impl<'a> Builder<'a> {
         let index = if let Some(index) = kept {
             index
         } else {
-            let mut blob = self.store.begin_blob().map_err(in_store)?;
-            let index = fragment
-                .compress(payloads, &mut blob)
-                .map_err(|source| BuildError::Fragment { image: image.clone(), source: Box::new(source) })?;
-            blob.publish().map_err(in_store)?;
+            let in_fragment =
+                |source| BuildError::Fragment { image: image.clone(), source: Box::new(source) };
+            let (index, _) =
+                self.fill_blob(image, |blob| fragment.compress(payloads, blob).map_err(in_fragment))?;
             let reach = Reach { blobs: vec![index.digest], steps: Vec::new() };
             self.store.keep_result(&key, &index, reach).map_err(in_store)?;
             index
@@ -223,12 +240,10 @@ impl<'a> Builder<'a> {
         let result = if let Some(result) = kept {
             result
         } else {
-            let mut blob = self.store.begin_blob().map_err(in_store)?;
-            let unpacked = Package::unpack(input, &mut blob).map_err(|source| BuildError::Package {
-                image: request.name.clone(),
-                source: Box::new(source),
-            })?;
-            let payload = blob.publish().map_err(in_store)?;
+            let in_package =
+                |source| BuildError::Package { image: request.name.clone(), source: Box::new(source) };
+            let (unpacked, payload) =
+                self.fill_blob(&request.name, |blob| Package::unpack(input, blob).map_err(in_package))?;
             let result = UnpackResult { package: unpacked.package, payload, length: unpacked.length };
             let reach = Reach { blobs: vec![payload], steps: Vec::new() };
             self.store.keep_result(&key, &result, reach).map_err(in_store)?;

@@ -65,9 +65,12 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// Whether a download is missing or damaged, so that fetching once more helps.
-    pub fn is_of_download(&self) -> bool {
-        matches!(self, Self::Package { source, .. }
-            if matches!(**source, PackageError::Corrupted { .. } | PackageError::Open { .. }))
+    /// What to do about it, where that is known.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Package { source, .. } => source.hint().map(str::to_owned),
+            Self::Install { source, .. } => source.hint(),
+            _ => None,
+        }
     }
 }

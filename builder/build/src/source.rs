@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -48,15 +48,9 @@ impl SourceInput {
     /// Hashes the file at `path`, which goes to `target` in the image.
     pub fn hash_file(path: &Path, target: &str, mode: u32) -> Result<Self, SourceError> {
         let failed = |source| SourceError::Read { path: path.to_owned(), source };
-        let mut opened = File::open(path).map_err(failed)?;
+        let opened = File::open(path).map_err(failed)?;
         let mut hasher = Hasher::new();
-        let mut piece = vec![0; PIECE];
-        loop {
-            match opened.read(&mut piece).map_err(failed)? {
-                0 => break,
-                length => hasher.update(&piece[..length]),
-            }
-        }
+        io::copy(&mut io::BufReader::with_capacity(PIECE, opened), &mut hasher).map_err(failed)?;
         let length = hasher.length();
         Ok(Self { path: path.to_owned(), target: target.to_owned(), mode, digest: hasher.finish(), length })
     }

@@ -13,8 +13,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use registry_wire::{Digest, Hasher};
+use registry_wire::{Digest, HashingWriter};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tempfile::{NamedTempFile, TempPath};
 
 /// Version of the form of the store.
 const FORMAT: &str = "1\n";
@@ -126,7 +127,7 @@ impl Store {
                 return Err(StoreError::Format { path: root.to_owned(), found: found.trim().to_owned() });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::write(&format_path, FORMAT).map_err(write(&format_path))?;
+                publish_bytes(root, &format_path, FORMAT.as_bytes())?;
             }
             Err(source) => return Err(StoreError::Read { path: format_path, source }),
         }
@@ -158,13 +159,12 @@ impl Store {
 
     /// Begins content whose hash is not known yet.
     pub(crate) fn begin_blob(&self) -> Result<PartialBlob<'_>, StoreError> {
-        let folder = self.root.join("partial");
-        let file = tempfile::NamedTempFile::new_in(&folder)
-            .map_err(|source| StoreError::Write { path: folder, source })?;
+        let (file, path) = begin(&self.root)?;
         Ok(PartialBlob {
             store: self,
-            file: io::BufWriter::with_capacity(1 << 20, file),
-            hasher: Hasher::new(),
+            file: HashingWriter::new(io::BufWriter::with_capacity(1 << 20, file)),
+            path,
+            failure: None,
         })
     }
 
@@ -174,9 +174,8 @@ impl Store {
         if self.has_blob(&digest, bytes.len() as u64) {
             return Ok(digest);
         }
-        let mut blob = self.begin_blob()?;
-        blob.write_all(bytes).map_err(|source| StoreError::Write { path: self.root.clone(), source })?;
-        blob.publish()
+        publish_bytes(&self.root, &self.blob_path(&digest), bytes)?;
+        Ok(digest)
     }
 
     /// The result of a step, if there is one that can be read.
@@ -221,11 +220,7 @@ impl Store {
 
     /// Makes a small file visible whole.
     pub(crate) fn write_file(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-        let failed = |source| StoreError::Write { path: path.to_owned(), source };
-        let mut file = tempfile::NamedTempFile::new_in(self.root.join("partial")).map_err(failed)?;
-        file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(failed)?;
-        file.persist(path).map_err(|error| failed(error.error))?;
-        Ok(())
+        publish_bytes(&self.root, path, bytes)
     }
 
     fn step_path(&self, key: &Digest) -> PathBuf {
@@ -245,31 +240,60 @@ impl Store {
     }
 }
 
+/// Begins a file that nobody sees: it has a temporary name, and goes when it is dropped.
+fn begin(root: &Path) -> Result<(File, TempPath), StoreError> {
+    let folder = root.join("partial");
+    let file = NamedTempFile::new_in(&folder).map_err(|source| StoreError::Write { path: folder, source })?;
+    Ok(file.into_parts())
+}
+
+/// Makes a written file visible at `target`.
+fn publish(file: &File, path: TempPath, target: &Path) -> Result<(), StoreError> {
+    file.sync_data().map_err(|source| StoreError::Write { path: path.to_path_buf(), source })?;
+    path.persist(target).map_err(|error| StoreError::Write { path: target.to_owned(), source: error.error })
+}
+
+/// Makes `bytes` visible at `target`.
+fn publish_bytes(root: &Path, target: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let (mut file, path) = begin(root)?;
+    file.write_all(bytes).map_err(|source| StoreError::Write { path: path.to_path_buf(), source })?;
+    publish(&file, path, target)
+}
+
 /// Content on its way into the store. Dropped without [`PartialBlob::publish`], it leaves nothing.
 pub(crate) struct PartialBlob<'s> {
     store: &'s Store,
-    file: io::BufWriter<tempfile::NamedTempFile>,
-    hasher: Hasher,
+    file: HashingWriter<io::BufWriter<File>>,
+    path: TempPath,
+    /// What the file system said, where a writer above keeps no more than that something failed.
+    failure: Option<io::Error>,
 }
 
 impl PartialBlob<'_> {
     /// Makes the content visible under its hash.
     pub(crate) fn publish(self) -> Result<Digest, StoreError> {
-        let digest = self.hasher.finish();
-        let path = self.store.blob_path(&digest);
-        let failed = |source| StoreError::Write { path: path.clone(), source };
-        let file = self.file.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.as_file().sync_data().map_err(failed)?;
-        file.persist(&path).map_err(|error| failed(error.error))?;
+        let (file, hasher) = self.file.into_parts();
+        let (path, digest) = (self.path, hasher.finish());
+        let file = file
+            .into_inner()
+            .map_err(|error| StoreError::Write { path: path.to_path_buf(), source: error.into_error() })?;
+        publish(&file, path, &self.store.blob_path(&digest))?;
         Ok(digest)
+    }
+
+    /// Gives the content up; tells what the file system said, if that is why.
+    pub(crate) fn give_up(self) -> Option<StoreError> {
+        self.failure.map(|source| StoreError::Write { path: self.path.to_path_buf(), source })
     }
 }
 
 impl Write for PartialBlob<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
+        self.file.write(bytes).map_err(|error| {
+            let kind = error.kind();
+            self.failure = Some(error);
+            io::Error::from(kind)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

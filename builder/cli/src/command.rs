@@ -5,7 +5,7 @@ mod daemon;
 mod down;
 mod fetch;
 mod gc;
-mod helper;
+mod guest;
 mod key;
 mod lock;
 mod pin;
@@ -54,7 +54,7 @@ pub(crate) enum Command {
     Unpin(pin::UnpinArguments),
     Clear(pin::ClearArguments),
     Daemon(daemon::Arguments),
-    Helper(helper::Arguments),
+    Guest(guest::Arguments),
 }
 
 impl Command {
@@ -78,7 +78,7 @@ impl Command {
             Self::Unpin(arguments) => pin::run_unpin(&arguments, context),
             Self::Clear(arguments) => pin::run_clear(&arguments, context),
             Self::Daemon(arguments) => daemon::run(&arguments),
-            Self::Helper(arguments) => helper::run(&arguments),
+            Self::Guest(arguments) => guest::run(&arguments),
         }
     }
 }

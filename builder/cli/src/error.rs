@@ -1,6 +1,10 @@
 //! The one error type of the executable: what failed, which exit code it sets, and what to type next.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, io};
+
+/// What to type when a file system is full. Every room writes to a temporary name first.
+const FULL_HINT: &str = "df -h shows which file system is full; make room there and type the same command again \
+     (nothing half-written was left)";
 
 /// Why a command failed; each kind has its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub(crate) enum Kind {
     Remote,
     /// The cluster took a release back or refused it.
     Rollout,
+    /// A locked file has left every mirror: only a new lock helps.
+    Gone,
 }
 
 impl Kind {
@@ -29,6 +35,7 @@ impl Kind {
             Self::Trust => 4,
             Self::Remote => 5,
             Self::Rollout => 6,
+            Self::Gone => 7,
         }
     }
 }
@@ -42,9 +49,13 @@ pub(crate) struct CommandError {
 }
 
 impl CommandError {
-    /// A failure of `kind`.
+    /// A failure of `kind`. Wherever a full file system is the cause, it is one of this machine.
     pub(crate) fn new(kind: Kind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, source: source.into(), hint: None }
+        let source = source.into();
+        if is_full(&*source) {
+            return Self { kind: Kind::Machine, source, hint: Some(FULL_HINT.to_owned()) };
+        }
+        Self { kind, source, hint: None }
     }
 
     /// Adds what to type next.
@@ -73,6 +84,14 @@ impl fmt::Display for CommandError {
         }
         Ok(())
     }
+}
+
+/// Whether no space was left for something.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let full =
+        |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    std::iter::successors(Some(error), |&error| error.source())
+        .any(|error| error.downcast_ref().is_some_and(full))
 }
 
 /// Says of which kind a library's error is, at the place where it is met.
@@ -108,5 +127,18 @@ mod tests {
           try: bundle lock recipes
         ");
         assert_eq!(error.exit_code(), 3);
+    }
+
+    #[test]
+    fn a_full_disk_is_the_machines_whoever_met_it() {
+        let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = CommandError::new(Kind::Remote, Outer { name: "a.deb", source });
+        insta::assert_snapshot!(error, @r"
+        error: `a.deb` is not read
+          because: no storage space
+          try: df -h shows which file system is full; make room there and type the same command again (nothing half-written was left)
+        ");
+        assert_eq!(error.exit_code(), 1);
+        assert_eq!(CommandError::new(Kind::Remote, "other").exit_code(), 5);
     }
 }

@@ -6,6 +6,7 @@ use builder_build::{BuildError, BuildRequest, Builder, BuiltImage, ImageRequest,
 use builder_image::{ImageConfig, Process};
 use builder_inputs::PackageCache;
 use builder_recipe::{ImageUser, Recipe};
+use builder_tree::PackageError;
 use bundles_objects::{ImageIdentity, ServiceName, UserId};
 use bundles_release::{ReleaseImage, lock::Lock};
 
@@ -37,14 +38,12 @@ impl PlatformImage {
     /// What a release says.
     pub(crate) fn of_release(&self, recipe: &Recipe) -> Result<ReleaseImage, CommandError> {
         let manifest = &self.built.image.manifest;
-        let platforms =
-            recipe.image().platforms.iter().map(|platform| (platform.platform(), manifest.digest()));
         Ok(ReleaseImage {
             name: self.name.as_str().parse().of_kind(Kind::Input)?,
             media_type: manifest.media_type().clone(),
             digest: manifest.digest(),
             size: manifest.bytes().len() as u64,
-            platforms: platforms.collect(),
+            platforms: vec![(recipe.image().platform().platform(), manifest.digest())],
         })
     }
 
@@ -95,13 +94,27 @@ pub(crate) fn build(
 }
 
 fn of_build(error: BuildError, folder: &PlatformFolder) -> CommandError {
-    let kind = match error {
-        BuildError::Store { .. } | BuildError::Keep { .. } => Kind::Machine,
-        _ => Kind::Input,
+    let hint = match &error {
+        BuildError::Package { source, .. }
+            if matches!(**source, PackageError::Corrupted { .. } | PackageError::Open { .. }) =>
+        {
+            Some(folder.command("fetch"))
+        }
+        error => error.hint(),
     };
-    let is_of_download = error.is_of_download();
+    let kind = match error {
+        // What a layer is put together from was verified when it came into the store.
+        BuildError::Store { .. } | BuildError::Keep { .. } | BuildError::Layer { .. } => Kind::Machine,
+        BuildError::Package { .. }
+        | BuildError::Install { .. }
+        | BuildError::Target { .. }
+        | BuildError::Fragment { .. } => Kind::Input,
+    };
     let error = CommandError::new(kind, error);
-    if is_of_download { error.hint(folder.command("fetch")) } else { error }
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }
 
 fn user_of(recipe: &Recipe, lock: &Lock) -> Result<UserId, CommandError> {
@@ -143,7 +156,7 @@ fn image_request(
         CommandError::new(Kind::Input, format!("bundle.lock does not hold recipe `{name}`"))
             .hint(folder.command("lock"))
     };
-    let platform = image.platforms.first().ok_or_else(missing)?.platform();
+    let platform = image.platform().platform();
     Ok(ImageRequest {
         name: name.to_owned(),
         packages: lock

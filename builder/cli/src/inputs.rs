@@ -83,7 +83,7 @@ pub(crate) async fn make_lock(
     })?;
     let cache = PackageCache::new(context.home.downloads());
     let existing = folder.read_lock().of_kind(Kind::Input)?;
-    let requests = folder.requests().of_kind(Kind::Input)?;
+    let requests = folder.requests();
     let policies = folder.policies();
     let encoders = encoders()?;
     let progress = Progress::new(context.report);
@@ -176,12 +176,15 @@ fn of_locking(error: LockingError) -> CommandError {
 }
 
 fn of_fetch(error: FetchError, folder: &PlatformFolder) -> CommandError {
-    let hint = match error {
-        FetchError::Gone { .. } => Some(format!("{} --update", folder.command("lock"))),
-        FetchError::Transport { .. } | FetchError::Wrong { .. } => Some(folder.command("fetch")),
-        _ => None,
+    let (kind, hint) = match error {
+        FetchError::Gone { .. } => (Kind::Gone, Some(format!("{} --update", folder.command("lock")))),
+        FetchError::Transport { .. } | FetchError::Wrong { .. } => {
+            (Kind::Remote, Some(folder.command("fetch")))
+        }
+        FetchError::NoSource { .. } => (Kind::Remote, None),
+        FetchError::Cache { .. } => (Kind::Machine, None),
     };
-    let error = CommandError::new(Kind::Remote, error);
+    let error = CommandError::new(kind, error);
     match hint {
         Some(hint) => error.hint(hint),
         None => error,

@@ -6,9 +6,11 @@ use std::{
 };
 
 use builder_inputs::SuitePolicy;
-use builder_recipe::{Environment, LoadError, Platform};
-use bundles_release::EnvironmentName;
-use bundles_release::lock::{Freshness, Lock, LockError, PackageRequest, RecipeNameError, Staleness};
+use builder_recipe::{Environment, LoadError, Platform, Recipe};
+use bundles_release::{
+    EnvironmentName,
+    lock::{Freshness, Lock, LockError, PackageRequest, Staleness},
+};
 
 use crate::error::{CommandError, Kind, OfKind as _};
 
@@ -72,9 +74,6 @@ pub(crate) enum LockFileError {
         /// Why.
         reasons: Vec<Staleness>,
     },
-    /// A recipe's name cannot stand in a lock.
-    #[error("a recipe cannot be locked")]
-    Name(#[from] RecipeNameError),
 }
 
 fn list(reasons: &[Staleness]) -> String {
@@ -137,21 +136,8 @@ impl PlatformFolder {
     }
 
     /// What the recipes ask of Debian.
-    pub(crate) fn requests(&self) -> Result<Vec<PackageRequest>, LockFileError> {
-        let mut requests = Vec::new();
-        for recipe in self.platform.recipes() {
-            let image = recipe.image();
-            let platform = image.platforms.first();
-            let Some(platform) = platform else { continue };
-            requests.push(PackageRequest {
-                recipe: recipe.name.as_str().parse()?,
-                suite: recipe.suite().clone(),
-                architecture: platform.architecture(),
-                packages: image.packages.clone(),
-                essential: image.essential,
-            });
-        }
-        Ok(requests)
+    pub(crate) fn requests(&self) -> Vec<PackageRequest> {
+        self.platform.recipes().map(Recipe::package_request).collect()
     }
 
     /// What the platform accepts as its suites.
@@ -186,7 +172,7 @@ impl PlatformFolder {
         let checked = || {
             let path = self.lock_path();
             let lock = self.read_lock()?.ok_or_else(|| LockFileError::Missing { path: path.clone() })?;
-            match lock.check(&self.requests()?) {
+            match lock.check(&self.requests()) {
                 Freshness::Fresh => Ok(lock),
                 Freshness::Stale(reasons) => Err(LockFileError::Stale { path, reasons }),
             }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, io::Write};
 
 use builder_tree::{Content, Entry, Kind, Owner, Payloads, Tree, TreePath};
-use registry_wire::{Digest, Hasher};
+use registry_wire::{Digest, Hasher, HashingWriter};
 use serde::{Deserialize, Serialize};
 
 use crate::{EncodeError, GZIP_ENCODER, GzipEncoder, TAR_ENCODER, encode_segment};
@@ -70,12 +70,12 @@ impl Fragment {
 
     /// Encodes and compresses it.
     pub fn compress(&self, payloads: &Payloads, out: &mut dyn Write) -> Result<FragmentIndex, EncodeError> {
-        let counted = Counted { out, hasher: Hasher::new() };
-        let mut encoder = GzipEncoder::new(counted);
+        let mut encoder = GzipEncoder::new(HashingWriter::new(out));
         let tar_size = encode_segment(&self.entries, payloads, &mut encoder)?;
-        let (counted, members) = encoder.finish().map_err(EncodeError::Write)?;
-        let size = counted.hasher.length();
-        Ok(FragmentIndex { digest: counted.hasher.finish(), size, tar_size, members })
+        let (written, members) = encoder.finish().map_err(EncodeError::Write)?;
+        let (_, hasher) = written.into_parts();
+        let size = hasher.length();
+        Ok(FragmentIndex { digest: hasher.finish(), size, tar_size, members })
     }
 }
 
@@ -137,22 +137,5 @@ impl Key {
                 self.number(*length);
             }
         }
-    }
-}
-
-struct Counted<'a> {
-    out: &'a mut dyn Write,
-    hasher: Hasher,
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let count = self.out.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
     }
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use registry_wire::{Digest, Index, MediaType, StoredManifest};
+use registry_wire::{Digest, Index, StoredManifest};
 
 const LAYOUT_FILE: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const REFERENCE_NAME: &str = "org.opencontainers.image.ref.name";
@@ -69,21 +69,16 @@ pub fn export_layout(
         publish(&path, |temporary| fs::write(temporary, image.manifest.bytes()))?;
     }
     let named = images.iter().map(|image| image.manifest.descriptor().annotated(REFERENCE_NAME, &image.name));
-    let index = StoredManifest::from_index(Index {
-        schema_version: 2,
-        media_type: MediaType::IMAGE_INDEX,
-        artifact_type: None,
-        manifests: named.collect(),
-        subject: None,
-        annotations: BTreeMap::new(),
-    });
+    let index = StoredManifest::from_index(Index::of(named.collect()));
     publish(&folder.join("oci-layout"), |temporary| fs::write(temporary, LAYOUT_FILE))?;
     publish(&folder.join("index.json"), |temporary| fs::write(temporary, index.bytes()))
 }
 
 fn publish(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), LayoutError> {
     let temporary = path.with_extension("partial");
-    write(&temporary)
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(|source| LayoutError::Write { path: path.to_owned(), source })
+    write(&temporary).and_then(|()| fs::rename(&temporary, path)).map_err(|source| {
+        // The first error is the one that explains.
+        fs::remove_file(&temporary).ok();
+        LayoutError::Write { path: path.to_owned(), source }
+    })
 }

@@ -116,15 +116,9 @@ impl PackageCache {
     pub(crate) fn verify(&self, digest: &Digest) -> Result<bool, CacheError> {
         let path = self.path(digest);
         let failed = |source| CacheError::Read { path: path.clone(), source };
-        let Some(mut file) = open(&path).map_err(failed)? else { return Ok(false) };
+        let Some(file) = open(&path).map_err(failed)? else { return Ok(false) };
         let mut hasher = Hasher::new();
-        let mut piece = vec![0; PIECE];
-        loop {
-            match file.read(&mut piece).map_err(failed)? {
-                0 => break,
-                length => hasher.update(&piece[..length]),
-            }
-        }
+        io::copy(&mut io::BufReader::with_capacity(PIECE, file), &mut hasher).map_err(failed)?;
         let found = hasher.finish();
         if found == *digest { Ok(true) } else { Err(CacheError::Damaged { path, found }) }
     }

@@ -120,6 +120,14 @@ impl<'a> Check<'a> {
             let problem = Problem::new(self.place(node), format!("{} cannot be empty", self.subject()));
             self.problems.push(problem);
         }
+        let most = schema.get("maxItems").and_then(Value::as_u64).and_then(|most| usize::try_from(most).ok());
+        if let Some((first, most)) = most.and_then(|most| Some((items.get(most)?, most))) {
+            let message = format!("{} has {} entries, {most} is the most", self.subject(), items.len());
+            self.problems.push(Problem::new(self.place(first), message).helping(match most {
+                1 => "keep one of them".to_owned(),
+                _ => format!("keep {most} of them"),
+            }));
+        }
         let Some(inner) = schema.get("items") else { return };
         for (index, item) in items.iter().enumerate() {
             self.path.push(index.to_string());

@@ -61,15 +61,22 @@ pub struct Image {
     /// The folder that the process starts in; / unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<AbsolutePath>,
-    /// What the image is built for.
+    /// What the image is built for: one platform.
     #[serde(default = "default_platforms")]
-    #[schemars(length(min = 1))]
-    pub platforms: Vec<ImagePlatform>,
+    pub platforms: [ImagePlatform; 1],
+}
+
+impl Image {
+    /// The platform that the image is built for.
+    pub const fn platform(&self) -> &ImagePlatform {
+        let [platform] = &self.platforms;
+        platform
+    }
 }
 
 #[allow(clippy::expect_used, reason = "a constant; the tests parse it")]
-fn default_platforms() -> Vec<ImagePlatform> {
-    vec!["linux/amd64".parse().expect("a platform")]
+fn default_platforms() -> [ImagePlatform; 1] {
+    ["linux/amd64".parse().expect("a platform")]
 }
 
 /// Files of the recipe's folder that are in the image. They belong to root and have mode 0644, or 0755 when their

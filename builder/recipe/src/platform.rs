@@ -12,7 +12,7 @@ use bundles_release::{
 };
 use registry_wire::RepositoryName;
 
-use crate::{Document, Image, ImagePlatform, Problem, ScalingOverride, ServiceOverride, SourceFile, Suite};
+use crate::{Document, Image, Problem, ScalingOverride, ServiceOverride, SourceFile, Suite};
 
 /// A platform: what is built and released together.
 #[derive(Debug, Clone)]
@@ -71,16 +71,15 @@ impl Recipe {
         &self.suite
     }
 
-    /// What the lock has to answer: one request for each processor that the image is built for.
-    pub fn package_requests(&self) -> Vec<PackageRequest> {
-        let request = |platform: &ImagePlatform| PackageRequest {
+    /// What the lock has to answer.
+    pub fn package_request(&self) -> PackageRequest {
+        PackageRequest {
             recipe: recipe_name(&self.name),
             suite: self.suite.clone(),
-            architecture: platform.architecture(),
+            architecture: self.image.platform().architecture(),
             packages: self.image.packages.clone(),
             essential: self.image.essential,
-        };
-        self.image.platforms.iter().map(request).collect()
+        }
     }
 
     /// Files of the recipe's folder that are in the image, by their path in the image, sorted by bytes.

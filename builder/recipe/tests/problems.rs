@@ -244,6 +244,37 @@ fn wrong_text() {
 }
 
 #[test]
+fn one_image_is_built_for_one_platform() {
+    let entrypoint = "entrypoint = [\"/usr/bin/node\"";
+    let with = |platforms: &str| format!("platforms = {platforms}\n{entrypoint}");
+    let two = with(r#"["linux/amd64", "linux/arm64"]"#);
+    insta::assert_snapshot!(problems("web/recipe.toml", entrypoint, &two), @r##"
+    `image.platforms` has 2 entries, 1 is the most
+     --> web/recipe.toml:5:29
+      |
+    5 | platforms = ["linux/amd64", "linux/arm64"]
+      |                             ^^^^^^^^^^^^^
+      = help: keep one of them
+    "##);
+    insta::assert_snapshot!(problems("web/recipe.toml", entrypoint, &with("[]")), @r##"
+    `image.platforms` cannot be empty
+     --> web/recipe.toml:5:13
+      |
+    5 | platforms = []
+      |             ^^
+    "##);
+    insta::assert_snapshot!(problems("web/recipe.toml", entrypoint, &with(r#"["linux/arm"]"#)), @r##"
+    `image.platforms.0` cannot be `linux/arm`
+     --> web/recipe.toml:5:14
+      |
+    5 | platforms = ["linux/arm"]
+      |              ^^^^^^^^^^^
+      = expected: a platform: linux/amd64 or linux/arm64
+      = help: for example "linux/amd64"
+    "##);
+}
+
+#[test]
 fn number_out_of_range() {
     insta::assert_snapshot!(problems("web/recipe.toml", "3000", "70000"), @r##"
     `service.ports.http` cannot be 70000
@@ -478,7 +509,7 @@ fn a_folder_as_it_stands_on_disk() {
     let files: Vec<_> =
         web.source_files().iter().map(|file| (file.target.to_string(), file.mode())).collect();
     assert_eq!(files, [("/app/run".to_owned(), 0o755), ("/app/server.js".to_owned(), 0o644)]);
-    assert_eq!(web.config_files()[&"/config/a".parse().unwrap()], "text\n");
+    assert_eq!(web.config_files()["/config/a"], "text\n");
 
     symlink("server.js", folder.path().join("web/app/link.js")).unwrap();
     let error = Platform::load(folder.path()).unwrap_err();

@@ -91,7 +91,7 @@ fn rendering_twice_gives_the_same_bytes() {
 }
 
 #[test]
-fn files_and_requests() {
+fn files_and_request() {
     let platform = platform();
     let recipe = platform.recipe(&"api".parse().unwrap()).unwrap();
     let files: Vec<_> = recipe
@@ -100,12 +100,11 @@ fn files_and_requests() {
         .map(|file| format!("{} -> {} {:o}", file.source, file.target, file.mode()))
         .collect();
     assert_eq!(files, ["app/metrics.js -> /app/metrics.js 644", "app/server.js -> /app/server.js 644"]);
-    let requests = recipe.package_requests();
-    assert_eq!(requests.len(), 1);
-    assert_eq!((requests[0].suite.as_str(), requests[0].architecture.as_str()), ("trixie", "amd64"));
-    assert_eq!(requests[0].recipe.as_str(), "api");
+    let request = recipe.package_request();
+    assert_eq!((request.suite.as_str(), request.architecture.as_str()), ("trixie", "amd64"));
+    assert_eq!(request.recipe.as_str(), "api");
     let cache = platform.recipe(&"cache".parse().unwrap()).unwrap();
-    let text = &cache.config_files()[&"/config/redis.conf".parse().unwrap()];
+    let text = &cache.config_files()["/config/redis.conf"];
     assert!(text.contains("\nprotected-mode no\n") && text.contains("\ndir /data\n"));
 }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bundles_release::lock::{Architecture, PackageName, Version};
-use registry_wire::{Digest, Hasher};
+use registry_wire::{Digest, Hasher, HashingWriter};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use control::Paragraph;
@@ -210,10 +210,11 @@ fn read_deb(
                 let control =
                     control.ok_or_else(|| in_member("the data comes before the control".to_owned()))?;
                 let reader = compression::reader(suffix, member.data()).map_err(in_member)?;
-                let mut hashed = HashingWriter { inner: payload, hasher: Hasher::new() };
+                let mut hashed = HashingWriter::new(payload);
                 let mut tar = tar::Reader::new(reader, &mut hashed, PAYLOAD_LIMIT);
                 let members = tar::members(&mut tar).map_err(|fault| fault.in_package(name))?;
-                let length = hashed.hasher.length();
+                let (_, hasher) = hashed.into_parts();
+                let length = hasher.length();
                 let package = Package {
                     sha256: input.sha256,
                     name: name.clone(),
@@ -222,7 +223,7 @@ fn read_deb(
                     control,
                     members,
                 };
-                return Ok(Unpacked { package, payload: hashed.hasher.finish(), length });
+                return Ok(Unpacked { package, payload: hasher.finish(), length });
             }
             // A name that starts with `_` may be skipped, says deb(5); another one means a newer format.
             _ if member_name.starts_with('_') => {}
@@ -242,22 +243,5 @@ impl<R: Read> Read for Hashing<R> {
         let count = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..count]);
         Ok(count)
-    }
-}
-
-struct HashingWriter<'a> {
-    inner: &'a mut dyn Write,
-    hasher: Hasher,
-}
-
-impl Write for HashingWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use registry_wire::serde_as_text;
 
 /// Longest path that Linux opens.
 const PATH_LIMIT: usize = 4096;
@@ -125,17 +125,7 @@ impl fmt::Debug for TreePath {
     }
 }
 
-impl Serialize for TreePath {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for TreePath {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
+serde_as_text!(TreePath);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use std::{
     sync::Mutex,
 };
 
-use registry_wire::{Digest, Hasher};
+use registry_wire::{Digest, HashingWriter};
 
 use crate::Content;
 
@@ -111,32 +111,15 @@ impl Payloads {
             Content::Host { path, digest, length } => {
                 let file =
                     File::open(path).map_err(|source| PayloadError::Read { path: path.clone(), source })?;
-                let mut hashed = Hashed { hasher: Hasher::new(), to };
+                let mut hashed = HashingWriter::new(to);
                 copy_range(&file, path, 0, *length, &mut hashed)?;
-                if hashed.hasher.finish() == *digest {
+                if hashed.into_parts().1.finish() == *digest {
                     Ok(())
                 } else {
                     Err(PayloadError::Changed { path: path.clone() })
                 }
             }
         }
-    }
-}
-
-struct Hashed<'a> {
-    hasher: Hasher,
-    to: &'a mut dyn io::Write,
-}
-
-impl io::Write for Hashed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
     }
 }
 

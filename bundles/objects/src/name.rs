@@ -149,7 +149,7 @@ impl AbsolutePath {
     /// The folder that the path is in; `None` for one directly under the root.
     pub fn parent(&self) -> Option<Self> {
         let (parent, _) = self.0.rsplit_once('/')?;
-        if parent.is_empty() { None } else { Some(Self(parent.to_owned())) }
+        if parent.is_empty() { None } else { Some(Self(parent.into())) }
     }
 
     /// The last component.
@@ -160,7 +160,7 @@ impl AbsolutePath {
     #[must_use]
     /// This path with the components of a relative one after it.
     pub fn join(&self, relative: &SourcePath) -> Self {
-        Self(format!("{}/{relative}", self.0))
+        Self(format!("{}/{relative}", self.0).into())
     }
 }
 

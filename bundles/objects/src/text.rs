@@ -47,28 +47,24 @@ pub fn text_formats() -> Vec<TextFormat> {
     formats
 }
 
-/// Gives a type with `FromStr<Err = TextError>` and `Display` the rest of what a text type has: serde both ways, a
-/// JSON Schema and its [`TextFormat`].
+/// Gives a type with `FromStr<Err = TextError>` and `Display` the rest of what a text of a recipe has: serde both ways,
+/// a JSON Schema and its [`TextFormat`].
 #[macro_export]
 macro_rules! text_type_traits {
+    ($name:ident, $pattern:expr, $description:expr, $example:expr) => {
+        registry_wire::serde_as_text!($name);
+        $crate::text_format!($name, $pattern, $description, $example);
+    };
+}
+
+/// Gives a type with `FromStr<Err = TextError>` a JSON Schema and its [`TextFormat`].
+#[macro_export]
+macro_rules! text_format {
     ($name:ident, $pattern:expr, $description:expr, $example:expr) => {
         impl $name {
             /// The grammar of this type.
             pub const FORMAT: $crate::TextFormat =
                 $crate::TextFormat { pattern: $pattern, check: |text| text.parse::<Self>().map(|_| ()) };
-        }
-
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
         }
 
         impl schemars::JsonSchema for $name {
@@ -89,41 +85,14 @@ macro_rules! text_type_traits {
 }
 
 /// Declares a text type that keeps its text as it was written.
+///
+/// The crate that uses it depends on `registry-wire`, `schemars` and `serde`.
 #[macro_export]
 macro_rules! text_type {
     ($(#[$meta:meta])* $name:ident, $pattern:expr, $expected:expr, $example:expr, $check:expr) => {
-        $(#[$meta])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
-
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = $crate::TextError;
-
-            fn from_str(text: &str) -> Result<Self, $crate::TextError> {
-                let check: fn(&str) -> bool = $check;
-                if check(text) { Ok(Self(text.to_owned())) } else { Err($crate::TextError::new(text, $expected)) }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str(&self.0)
-            }
-        }
-
-        impl std::fmt::Debug for $name {
-            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str(&self.0)
-            }
-        }
-
-        $crate::text_type_traits!($name, $pattern, $expected, $example);
+        registry_wire::text_newtype!(
+            $(#[$meta])* $name, $check, $crate::TextError, |text| $crate::TextError::new(text, $expected)
+        );
+        $crate::text_format!($name, $pattern, $expected, $example);
     };
 }

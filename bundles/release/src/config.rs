@@ -2,8 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
-use registry_wire::{Descriptor, Digest, MediaType, Platform};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use registry_wire::{Descriptor, Digest, MediaType, Platform, serde_as_text};
+use serde::{Deserialize, Serialize};
 
 use crate::{EnvironmentName, PartName, ProductName, ReleaseVersion};
 
@@ -164,17 +164,7 @@ impl fmt::Display for MinimumVersion {
     }
 }
 
-impl Serialize for MinimumVersion {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for MinimumVersion {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
+serde_as_text!(MinimumVersion);
 
 #[cfg(test)]
 mod tests {

@@ -1,64 +1,6 @@
 //! Names that stand in a release: product, environment, part, version.
 
-use std::{borrow::Cow, fmt, str::FromStr};
-
-use registry_wire::Tag;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-macro_rules! identifier {
-    ($(#[$doc:meta])* $name:ident, $error:ident, $expected:literal, $check:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
-
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        #[doc = concat!("A text that is not ", $expected, ".")]
-        #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-        #[error("`{text}` is not {}", $expected)]
-        pub struct $error {
-            text: String,
-        }
-
-        impl FromStr for $name {
-            type Err = $error;
-
-            fn from_str(text: &str) -> Result<Self, $error> {
-                let check: fn(&str) -> bool = $check;
-                if check(text) { Ok(Self(text.to_owned())) } else { Err($error { text: text.to_owned() }) }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.pad(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(&self.0)
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-            }
-        }
-    };
-}
+use registry_wire::{Tag, checked_text};
 
 /// A DNS label (RFC 1123), since these names become names of Kubernetes objects and parts of tags.
 fn is_label(text: &str) -> bool {
@@ -70,7 +12,7 @@ fn is_label(text: &str) -> bool {
         && bytes.iter().all(|byte| is_word(*byte) || *byte == b'-')
 }
 
-identifier!(
+checked_text!(
     /// What is released: the name of a platform, such as `shop`.
     ProductName,
     ProductNameError,
@@ -78,7 +20,7 @@ identifier!(
     is_label
 );
 
-identifier!(
+checked_text!(
     /// Where a release runs: `test`, `production`.
     EnvironmentName,
     EnvironmentNameError,
@@ -86,7 +28,7 @@ identifier!(
     is_label
 );
 
-identifier!(
+checked_text!(
     /// One service of a release: `api`. Images carry the name of the part that builds them.
     PartName,
     PartNameError,
@@ -99,7 +41,7 @@ const RESERVED_PREFIXES: [&str; 5] = ["channel-", "trust-root-", "proposal-", "f
 /// End of the tag of a carrier index.
 const CARRIER_SUFFIX: &str = "-all";
 
-identifier!(
+checked_text!(
     /// Version of a release, `1.4.2`. It is also the tag of the release, so it follows the grammar of tags and leaves
     /// out the tags that mean something else.
     ReleaseVersion,

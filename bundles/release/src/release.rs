@@ -266,14 +266,7 @@ impl Release {
         manifests.extend(
             self.images.iter().map(ReleaseImage::descriptor).filter(|image| seen.insert(image.digest)),
         );
-        StoredManifest::from_index(Index {
-            schema_version: 2,
-            media_type: MediaType::IMAGE_INDEX,
-            artifact_type: None,
-            manifests,
-            subject: None,
-            annotations: std::collections::BTreeMap::new(),
-        })
+        StoredManifest::from_index(Index::of(manifests))
     }
 
     /// Tag of the carrier index.

@@ -3,72 +3,24 @@
 use std::{fmt, str::FromStr};
 
 use bundles_release::ProductName;
-use registry_wire::Tag;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use registry_wire::{Tag, checked_text, serde_as_text};
 
-macro_rules! serde_as_text {
-    ($($name:ty),+) => {$(
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-            }
-        }
-    )+};
-}
-
-/// Name of a channel within a product: `dev`, `production`, `production.eu`. It has no dash, so that the tags of
-/// channels and of their versions never meet, whatever the product is called.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChannelName(String);
-
-/// A text that is not the name of a channel.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{text}` is not the name of a channel: 1 to 32 lower-case letters and digits, starting with a letter, with inner \
-     . and _ but no dash"
-)]
-pub struct ChannelNameError {
-    text: String,
-}
-
-impl ChannelName {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ChannelName {
-    type Err = ChannelNameError;
-
-    fn from_str(text: &str) -> Result<Self, ChannelNameError> {
+checked_text!(
+    /// Name of a channel within a product: `dev`, `production`, `production.eu`. It has no dash, so that the tags of
+    /// channels and of their versions never meet, whatever the product is called.
+    ChannelName,
+    ChannelNameError,
+    "the name of a channel: 1 to 32 lower-case letters and digits, starting with a letter, with inner . and _ but no \
+     dash",
+    |text| {
         let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let bytes = text.as_bytes();
-        let is_good = (1..=32).contains(&bytes.len())
+        (1..=32).contains(&bytes.len())
             && bytes[0].is_ascii_lowercase()
             && is_word(bytes[bytes.len() - 1])
-            && bytes.iter().all(|byte| is_word(*byte) || b"._".contains(byte));
-        if is_good { Ok(Self(text.to_owned())) } else { Err(ChannelNameError { text: text.to_owned() }) }
+            && bytes.iter().all(|byte| is_word(*byte) || b"._".contains(byte))
     }
-}
-
-impl fmt::Display for ChannelName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for ChannelName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
+);
 
 /// A channel of a product, `shop/production`. Both stand in the signed bytes, so that no record serves elsewhere.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -137,53 +89,24 @@ impl fmt::Debug for Channel {
     }
 }
 
-/// Who holds a key: a person, a team or a machine. Approvals count owners, not keys.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Owner(String);
-
-/// A text that is not an owner.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{text}` is not an owner: 1 to 63 lower-case letters, digits, ., _, @ and -, starting with a letter or digit"
-)]
-pub struct OwnerError {
-    text: String,
-}
+checked_text!(
+    /// Who holds a key: a person, a team or a machine. Approvals count owners, not keys.
+    Owner,
+    OwnerError,
+    "an owner: 1 to 63 lower-case letters, digits, ., _, @ and -, starting with a letter or digit",
+    |text| {
+        let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let bytes = text.as_bytes();
+        (1..=63).contains(&bytes.len())
+            && is_word(bytes[0])
+            && bytes.iter().all(|byte| is_word(*byte) || b"._@-".contains(byte))
+    }
+);
 
 impl Owner {
     /// The owner of keys that were made for development. Only a root that is marked as a development root has them.
     pub fn development() -> Self {
-        Self("development".to_owned())
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Owner {
-    type Err = OwnerError;
-
-    fn from_str(text: &str) -> Result<Self, OwnerError> {
-        let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let bytes = text.as_bytes();
-        let is_good = (1..=63).contains(&bytes.len())
-            && is_word(bytes[0])
-            && bytes.iter().all(|byte| is_word(*byte) || b"._@-".contains(byte));
-        if is_good { Ok(Self(text.to_owned())) } else { Err(OwnerError { text: text.to_owned() }) }
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for Owner {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        Self("development".into())
     }
 }
 
@@ -237,7 +160,7 @@ impl fmt::Debug for Role {
     }
 }
 
-serde_as_text!(ChannelName, Channel, Owner, Role);
+serde_as_text!(Channel, Role);
 
 #[cfg(test)]
 mod tests {

@@ -11,8 +11,7 @@ use p256::{
         DecodePrivateKey as _, DecodePublicKey as _, EncodePrivateKey as _, EncodePublicKey as _, LineEnding,
     },
 };
-use registry_wire::Digest;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use registry_wire::{Digest, serde_as_text};
 use zeroize::Zeroizing;
 
 use crate::{Randomness, RandomnessError};
@@ -202,14 +201,4 @@ impl fmt::Debug for KeyHint {
     }
 }
 
-impl Serialize for KeyHint {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for KeyHint {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
+serde_as_text!(KeyHint);

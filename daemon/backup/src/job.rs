@@ -28,8 +28,8 @@ fn named_path(name: &str) -> String {
     format!("{FOLDER}/{name}.rdb")
 }
 
-/// The Job: our helper clears what an earlier pod left, the tools of the data service write and check the file, our
-/// helper gives it its name.
+/// The Job: our guest clears what an earlier pod left, the tools of the data service write and check the file, our
+/// guest gives it its name.
 #[allow(clippy::expect_used, reason = "the literal below is a Job; a test reads it")]
 pub(crate) fn job(request: &RestorePointRequest<'_>, image: &str, tools: &[Tool]) -> Job {
     let name = request.name.as_str();
@@ -52,18 +52,18 @@ pub(crate) fn job(request: &RestorePointRequest<'_>, image: &str, tools: &[Tool]
             "volumeMounts": [{ "name": "backup", "mountPath": FOLDER }],
         })
     };
-    let helper = |step: &str, arguments: Value| {
-        let mut container = container(step, request.helper);
+    let guest = |step: &str, arguments: Value| {
+        let mut container = container(step, request.guest);
         container["args"] = arguments;
         container
     };
-    let mut before = vec![helper("clear", json!(["helper", "discard", partial_path(name)]))];
+    let mut before = vec![guest("clear", json!(["guest", "discard", partial_path(name)]))];
     before.extend(tools.iter().map(|tool| {
         let mut container = container(tool.name, image);
         container["command"] = json!(tool.command);
         container
     }));
-    let confirm = helper(CONFIRM, json!(["helper", "confirm", partial_path(name), named_path(name)]));
+    let confirm = guest(CONFIRM, json!(["guest", "confirm", partial_path(name), named_path(name)]));
     let labels = json!({ BACKUP_LABEL: request.service, SUBSCRIPTION_LABEL: request.subscription });
     let annotations = json!({
         RELEASE_ANNOTATION: request.release,

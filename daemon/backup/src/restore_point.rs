@@ -6,7 +6,7 @@ use registry_wire::Digest;
 use serde_json::Value;
 
 use crate::{
-    helper::Confirmed,
+    guest::Confirmed,
     job::{self, CONFIRM},
     redis,
 };
@@ -34,7 +34,7 @@ pub struct RestorePointRequest<'a> {
     /// Name of the restore point.
     pub name: &'a ShortName,
     /// The image that holds our static executable.
-    pub helper: &'a str,
+    pub guest: &'a str,
     /// The volume.
     pub volume: &'a BackupVolume,
     /// Whether a release was ever kept here. If not, a workload without one ready replica has no data yet: it is what
@@ -169,7 +169,7 @@ mod tests {
             way: "redis-rdb",
             port: 6379,
             name: &name,
-            helper: "registry.example/bundle@sha256:0",
+            guest: "registry.example/bundle@sha256:0",
             volume: &volume,
             was_kept: true,
         };
@@ -208,7 +208,7 @@ mod tests {
             way: "redis-rdb",
             port: 6379,
             name: &name,
-            helper: "",
+            guest: "",
             volume: &volume,
             was_kept: true,
         };

@@ -102,7 +102,7 @@ pub fn install_objects(image: &str, options: &InstallOptions) -> Vec<Value> {
 }
 
 fn deployment(image: &str, options: &InstallOptions, labels: &Value) -> Value {
-    let mut arguments = vec!["daemon".to_owned(), "--helper-image".to_owned(), image.to_owned()];
+    let mut arguments = vec!["daemon".to_owned(), "--guest-image".to_owned(), image.to_owned()];
     arguments.extend(options.arguments.iter().cloned());
     let field =
         |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });

@@ -28,7 +28,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
 /// A warming pod ends after this time whatever happens.
 const LONGEST: i64 = 900;
 const WARM_LABEL: &str = "bundle.build/warm";
-const HELPER_FOLDER: &str = "/helper";
+const GUEST_FOLDER: &str = "/guest";
 
 /// Which images are to be put on nodes.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub struct WarmRequest<'a> {
     /// The images as nodes pull them, by digest.
     pub images: &'a BTreeSet<String>,
     /// The image that holds our static executable.
-    pub helper: &'a str,
+    pub guest: &'a str,
     /// The pods go when this goes.
     pub owner: &'a DocumentOwner,
 }
@@ -172,7 +172,7 @@ pub fn warm_pod(name: &str, node: &str, request: &WarmRequest<'_>) -> Pod {
         "readOnlyRootFilesystem": true,
         "capabilities": { "drop": ["ALL"] },
     });
-    let mounts = json!([{ "name": "helper", "mountPath": HELPER_FOLDER }]);
+    let mounts = json!([{ "name": "guest", "mountPath": GUEST_FOLDER }]);
     let containers: Vec<_> = request
         .images
         .iter()
@@ -182,13 +182,13 @@ pub fn warm_pod(name: &str, node: &str, request: &WarmRequest<'_>) -> Pod {
                 "name": format!("image-{index}"),
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
-                "command": [format!("{HELPER_FOLDER}/bundle"), "helper", "present"],
+                "command": [format!("{GUEST_FOLDER}/bundle"), "guest", "present"],
                 "resources": {
                     "requests": { "cpu": "1m", "memory": "8Mi" },
                     "limits": { "cpu": "100m", "memory": "64Mi" },
                 },
                 "securityContext": security,
-                "volumeMounts": [{ "name": "helper", "mountPath": HELPER_FOLDER, "readOnly": true }],
+                "volumeMounts": [{ "name": "guest", "mountPath": GUEST_FOLDER, "readOnly": true }],
             })
         })
         .collect();
@@ -215,10 +215,10 @@ pub fn warm_pod(name: &str, node: &str, request: &WarmRequest<'_>) -> Pod {
                 "seccompProfile": { "type": "RuntimeDefault" },
             },
             "initContainers": [{
-                "name": "helper",
-                "image": request.helper,
+                "name": "guest",
+                "image": request.guest,
                 "imagePullPolicy": "IfNotPresent",
-                "args": ["helper", "install", HELPER_FOLDER],
+                "args": ["guest", "install", GUEST_FOLDER],
                 "resources": {
                     "requests": { "cpu": "5m", "memory": "16Mi" },
                     "limits": { "cpu": "500m", "memory": "256Mi" },
@@ -227,7 +227,7 @@ pub fn warm_pod(name: &str, node: &str, request: &WarmRequest<'_>) -> Pod {
                 "volumeMounts": mounts,
             }],
             "containers": containers,
-            "volumes": [{ "name": "helper", "emptyDir": { "sizeLimit": "256Mi" } }],
+            "volumes": [{ "name": "guest", "emptyDir": { "sizeLimit": "256Mi" } }],
         },
     }))
     .expect("a pod")

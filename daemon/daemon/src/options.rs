@@ -16,7 +16,7 @@ pub struct DaemonOptions {
     /// One start of this process: the name of the pod and something random. Never used twice.
     pub identity: String,
     /// The image that holds our static executable, as nodes pull it.
-    pub helper_image: String,
+    pub guest_image: String,
     /// Where to say that the loop turns; nowhere when left out.
     pub health_address: Option<SocketAddr>,
     /// From one look at a kept release to the next.

@@ -254,7 +254,7 @@ impl Follower {
             release: work.state.release,
             attempt: work.state.attempt,
             images,
-            helper: &self.options.helper_image,
+            guest: &self.options.guest_image,
             owner: &owner,
         };
         let found = self.cluster.warm_nodes(&request, self.clock.now()).await?;
@@ -300,7 +300,7 @@ impl Follower {
                         way,
                         port: backup.port,
                         name,
-                        helper: &self.options.helper_image,
+                        guest: &self.options.guest_image,
                         volume: &table.subscription.spec.backup,
                         was_kept: previous.is_some(),
                     };

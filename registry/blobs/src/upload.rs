@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Write},
     path::PathBuf,
 };
 
@@ -43,15 +43,8 @@ impl BlobStore {
             Err(source) => return Err(BlobError::Read { path, source }),
         };
         let mut hasher = Hasher::new();
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(length) => hasher.update(&buffer[..length]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(BlobError::Read { path, source }),
-            }
-        }
+        io::copy(&mut io::BufReader::with_capacity(BUFFER, &mut file), &mut hasher)
+            .map_err(|source| BlobError::Read { path: path.clone(), source })?;
         Ok(Upload { store: self.clone(), path, file, hasher })
     }
 

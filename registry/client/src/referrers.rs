@@ -100,7 +100,7 @@ impl Registry {
         let tag = Reference::Tag(Tag::of_referrers(&subject));
         for _ in 0..WRITES {
             let mut list =
-                self.tagged_referrers(repository, &subject).await?.unwrap_or(Index::of_referrers(Vec::new()));
+                self.tagged_referrers(repository, &subject).await?.unwrap_or(Index::of(Vec::new()));
             if list.manifests.iter().any(|entry| entry.digest == digest) {
                 return Ok(());
             }

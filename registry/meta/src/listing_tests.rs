@@ -64,7 +64,7 @@ async fn a_manifest_needs_what_it_references() {
     let missing = MissingReference::Blob(Digest::of(b"{}"));
     assert!(matches!(refused, Err(MetaError::MissingReference { missing: found, .. }) if found == missing));
     assert_eq!(store.manifest(&name, &image.digest().into()).await.unwrap(), None);
-    let index = StoredManifest::from_index(registry_wire::Index::of_referrers(vec![image.descriptor()]));
+    let index = StoredManifest::from_index(registry_wire::Index::of(vec![image.descriptor()]));
     store.grant_blob(&name, &Digest::of(b"{}"), None).await.unwrap();
     assert!(matches!(
         store.put_manifest(&name, &index, &[]).await,

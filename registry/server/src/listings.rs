@@ -37,7 +37,7 @@ pub(crate) async fn referrers(
     artifact_type: Option<&MediaType>,
 ) -> Result<Response, Fault> {
     let manifests = state.meta.referrers(repository, subject, artifact_type).await?;
-    let index = StoredManifest::from_index(Index::of_referrers(manifests));
+    let index = StoredManifest::from_index(Index::of(manifests));
     let mut answer = Answer::new(StatusCode::OK)
         .with(header::CONTENT_TYPE, MediaType::IMAGE_INDEX)
         .with(header::CONTENT_LENGTH, index.bytes().len());

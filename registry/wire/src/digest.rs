@@ -2,7 +2,6 @@
 
 use std::{fmt, io, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
 const PREFIX: &str = "sha256:";
@@ -98,18 +97,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-impl Serialize for Digest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
-    }
-}
+crate::serde_as_text!(Digest);
 
 /// Hashes bytes as they pass.
 #[derive(Debug, Clone, Default)]
@@ -138,6 +126,37 @@ impl Hasher {
     /// The digest of all bytes seen.
     pub fn finish(self) -> Digest {
         Digest(self.state.finalize().into())
+    }
+}
+
+/// Passes bytes on and hashes those that were taken.
+#[derive(Debug)]
+pub struct HashingWriter<W> {
+    inner: W,
+    hasher: Hasher,
+}
+
+impl<W> HashingWriter<W> {
+    /// Writes to `inner`.
+    pub fn new(inner: W) -> Self {
+        Self { inner, hasher: Hasher::new() }
+    }
+
+    /// What it wrote to, and the hasher of what was written.
+    pub fn into_parts(self) -> (W, Hasher) {
+        (self.inner, self.hasher)
+    }
+}
+
+impl<W: io::Write> io::Write for HashingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

@@ -14,9 +14,10 @@ mod query;
 mod range;
 mod referrers;
 mod request;
+mod text;
 
 pub use descriptor::{Descriptor, Platform};
-pub use digest::{Digest, DigestError, Hasher};
+pub use digest::{Digest, DigestError, Hasher, HashingWriter};
 pub use error::{ErrorCode, ErrorDocument, ErrorEntry};
 pub use manifest::{ImageManifest, Index, ManifestDocument, ManifestError, StoredManifest};
 pub use media_type::{MediaType, MediaTypeError};

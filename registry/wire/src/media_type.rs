@@ -2,8 +2,6 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
 /// A media type such as `application/vnd.oci.image.manifest.v1+json`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediaType(Cow<'static, str>);
@@ -74,17 +72,7 @@ impl fmt::Debug for MediaType {
     }
 }
 
-impl Serialize for MediaType {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for MediaType {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
+crate::serde_as_text!(MediaType);
 
 #[cfg(test)]
 mod tests {

@@ -1,76 +1,19 @@
 //! Names of repositories, tags, registries and images (OCI distribution specification, "Pulling manifests").
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use crate::{Digest, checked_text};
 
-use crate::Digest;
-
-macro_rules! text_type {
-    ($name:ident, $error:ident, $expected:literal, $check:expr) => {
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        #[doc = concat!("A text that is not ", $expected, ".")]
-        #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-        #[error("`{text}` is not {}", $expected)]
-        pub struct $error {
-            text: String,
-        }
-
-        impl FromStr for $name {
-            type Err = $error;
-
-            fn from_str(text: &str) -> Result<Self, $error> {
-                let check: fn(&str) -> bool = $check;
-                if check(text) { Ok(Self(text.to_owned())) } else { Err($error { text: text.to_owned() }) }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(&self.0)
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-            }
-        }
-    };
-}
-
-/// A repository such as `shop/api`: at most 255 bytes, components joined by `/`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RepositoryName(String);
-text_type!(
+checked_text!(
+    /// A repository such as `shop/api`: at most 255 bytes, components joined by `/`.
     RepositoryName,
     RepositoryNameError,
     "a repository name: lower-case words of letters, digits and single separators (., _, __, -), joined by /",
     |text| text.len() <= 255 && text.split('/').all(is_component)
 );
 
-/// A tag: at most 128 word characters, dots and dashes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tag(String);
-text_type!(
+checked_text!(
+    /// A tag: at most 128 word characters, dots and dashes.
     Tag,
     TagError,
     "a tag: at most 128 letters, digits, _, . and -, not starting with . or -",
@@ -82,10 +25,9 @@ text_type!(
     }
 );
 
-/// The host and optional port of a registry, such as `registry.internal:5000`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RegistryAddress(String);
-text_type!(RegistryAddress, RegistryAddressError, "a registry address: host or host:port", |text| {
+checked_text!(
+    /// The host and optional port of a registry, such as `registry.internal:5000`.
+    RegistryAddress, RegistryAddressError, "a registry address: host or host:port", |text| {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, "")) => (address, None),
         Some((address, rest)) => (address, Some(rest.strip_prefix(':').unwrap_or(""))),

@@ -20,8 +20,8 @@ impl StoredManifest {
 }
 
 impl Index {
-    /// A list of referrers.
-    pub const fn of_referrers(manifests: Vec<Descriptor>) -> Self {
+    /// A list of manifests and nothing else, as referrers are listed.
+    pub const fn of(manifests: Vec<Descriptor>) -> Self {
         Self {
             schema_version: 2,
             media_type: MediaType::IMAGE_INDEX,

@@ -3,10 +3,10 @@
 //! Invariant: `Request::parse(request.method(), path and query of request.target())` gives the request back. No route
 //! is known anywhere else, and a name, tag, digest or session that reaches the server's code has been checked here.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use crate::{
-    Digest, ErrorCode, MediaType, Reference, RepositoryName, Tag,
+    Digest, ErrorCode, MediaType, Reference, RepositoryName, Tag, checked_text,
     query::{Query, decode, pairs},
 };
 
@@ -54,9 +54,16 @@ impl Method {
     }
 }
 
-/// Names an upload within its repository: 32 lower-case hexadecimal digits.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(String);
+checked_text!(
+    /// Names an upload within its repository: 32 lower-case hexadecimal digits.
+    SessionId,
+    SessionIdError,
+    "an upload session",
+    |text| {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        text.len() == 32 && text.bytes().all(is_digit)
+    }
+);
 
 impl SessionId {
     /// A session named by 16 bytes that the caller drew at random.
@@ -67,44 +74,7 @@ impl SessionId {
                 text.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
             }
         }
-        Self(text)
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A text that is not the name of an upload.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an upload session")]
-pub struct SessionIdError {
-    text: String,
-}
-
-impl FromStr for SessionId {
-    type Err = SessionIdError;
-
-    fn from_str(text: &str) -> Result<Self, SessionIdError> {
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() == 32 && text.bytes().all(is_digit) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(SessionIdError { text: text.to_owned() })
-        }
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        Self(text.into())
     }
 }
 

@@ -92,7 +92,7 @@ impl Lab {
     }
 
     /// Starts a daemon.
-    pub fn daemon(&self, helper_image: &str, identity: &str) -> RunningDaemon {
+    pub fn daemon(&self, guest_image: &str, identity: &str) -> RunningDaemon {
         let options = DaemonOptions {
             namespace: HOME.to_owned(),
             lease: DaemonOptions::LEASE.to_owned(),
@@ -102,7 +102,7 @@ impl Lab {
                 retry: Duration::from_millis(500),
             },
             identity: identity.to_owned(),
-            helper_image: helper_image.to_owned(),
+            guest_image: guest_image.to_owned(),
             health_address: None,
             resync: Duration::from_secs(1),
             version: (0, 1),

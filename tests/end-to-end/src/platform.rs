@@ -14,9 +14,9 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Copies `recipes` of the workspace to `root`.
+    /// Copies the recipes to `root`.
     pub fn copy(root: &Path) -> Result<Self> {
-        copy_folder(&crate::tool::workspace().join("recipes"), root)?;
+        test_interop::platform::copy(&test_interop::platform::recipes()?, root)?;
         Ok(Self { root: root.to_owned() })
     }
 
@@ -42,18 +42,4 @@ impl Platform {
     pub fn write(&self, file: &str, text: &str) -> Result<()> {
         fs::write(self.root.join(file), text).with_context(|| format!("{file} is written"))
     }
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), &target)?;
-        }
-    }
-    Ok(())
 }

@@ -15,11 +15,6 @@ fn programs() -> Result<PathBuf> {
     Ok(test.ancestors().nth(2).context("a test lies in target/TRIPLE/release/deps")?.to_owned())
 }
 
-/// The root of the workspace.
-pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
 /// `bundle`, with a home of its own.
 #[derive(Debug, Clone)]
 pub struct Bundle {

@@ -13,12 +13,15 @@ const PACKAGES: &[(&str, &str)] = &[
     ("diff", "diffutils"),
     ("faketime", "faketime"),
     ("find", "findutils"),
+    ("losetup", "mount"),
     ("mkfs.ext4", "e2fsprogs"),
+    ("mount", "mount"),
     ("setpriv", "util-linux"),
     ("skopeo", "skopeo"),
     ("stat", "coreutils"),
     ("tar", "tar"),
     ("umoci", "umoci"),
+    ("umount", "mount"),
     ("unshare", "util-linux"),
 ];
 
@@ -62,6 +65,13 @@ pub fn run(command: &mut Command) -> Result<Vec<u8>> {
 pub fn refused(command: &mut Command) -> Result<String> {
     let output = output(command)?;
     ensure!(!output.status.success(), "{command:?} succeeded:\n{}", all(&output));
+    Ok(all(&output))
+}
+
+/// Runs a command; an end with this exit code is expected. Returns all that it said.
+pub fn refused_with(code: i32, command: &mut Command) -> Result<String> {
+    let output = output(command)?;
+    ensure!(output.status.code() == Some(code), "{command:?}: {}\n{}", output.status, all(&output));
     Ok(all(&output))
 }
 

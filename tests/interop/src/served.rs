@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     net::TcpListener,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
 };
@@ -69,6 +70,13 @@ pub fn executable(scratch: &Path) -> Result<PathBuf> {
 /// The locked packages by hash.
 pub fn downloads(scratch: &Path) -> Result<PathBuf> {
     Ok(shared(scratch)?.folder.join("home/downloads"))
+}
+
+/// The executable with `home`, which has the locked packages and nothing else.
+pub fn bundle(scratch: &Path, home: &Path) -> Result<Bundle> {
+    fs::create_dir_all(home)?;
+    symlink(downloads(scratch)?, home.join("downloads"))?;
+    Ok(Bundle::new(&executable(scratch)?, home))
 }
 
 /// A published platform. The registry stops with the last test that uses it.

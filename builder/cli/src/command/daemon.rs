@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Arguments {
     /// The image that holds this executable, as nodes pull it.
     #[arg(long, value_name = "IMAGE")]
-    helper_image: String,
+    guest_image: String,
     /// Run as a process of this machine, through this context of a kubeconfig.
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         lease: DaemonOptions::LEASE.to_owned(),
         lease_timing: LeaseTiming { duration, renew: duration * 2 / 3, retry: duration * 2 / 15 },
         identity: format!("{}-{start:016x}", arguments.name),
-        helper_image: arguments.helper_image.clone(),
+        guest_image: arguments.guest_image.clone(),
         health_address: Some(arguments.health),
         resync: Duration::from_secs(arguments.resync),
         version: version(),

@@ -89,12 +89,15 @@ async fn refuses_a_release_that_is_not_vouched_for() -> Result<()> {
     let resigned = other.sign(&body)?;
     let truncated = good[..good.len() / 2].to_owned();
     let prefixed = format!("Origin: Evil\n\n{good}");
+    let (created, day) = ("2025-05-17T09:15:04Z".parse()?, 24 * 60 * 60);
+    let outlived = signer.sign_for(&body, created, day)?;
     for (case, text, expected) in [
         ("wrong key", resigned.as_str(), "none of these keys is in the keyring"),
         ("no signature", body.as_str(), "it is not signed"),
         ("tampered", &flipped, "the text was changed after it was signed"),
         ("truncated", &truncated, "its signature cannot be read"),
         ("text before", &prefixed, "it is not signed"),
+        ("expired signature", &outlived, "its signature is expired"),
         ("empty", "", "it is not signed"),
     ] {
         std::fs::write(archive.in_release(), text)?;
@@ -104,6 +107,9 @@ async fn refuses_a_release_that_is_not_vouched_for() -> Result<()> {
         assert!(told(&error).contains(expected), "{case}: {}", told(&error));
         assert!(error.hint().is_some_and(|hint| hint.contains("bundle lock")), "{case}");
     }
+    // The same signature is good for as long as it says.
+    std::fs::write(archive.in_release(), signer.sign_for(&body, created, 30 * day)?)?;
+    Bench::of(&archive, &[&signer])?.lock(&[request("stable", &[], false)], None).await?;
     Ok(())
 }
 

@@ -17,8 +17,9 @@ use pgp::{
         ArmorOptions, CleartextSignedMessage, EncryptionCaps, KeyType, SecretKeyParamsBuilder,
         SignedPublicKey, SignedSecretKey, SubkeyParamsBuilder,
     },
+    packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData},
     ser::Serialize as _,
-    types::Password,
+    types::{KeyDetails as _, Password},
 };
 use rand::thread_rng;
 use registry_wire::Digest;
@@ -45,13 +46,30 @@ impl Signer {
     }
 
     pub(crate) fn fingerprint(&self) -> String {
-        use pgp::types::KeyDetails as _;
         format!("{:X}", self.0.fingerprint())
     }
 
     pub(crate) fn sign(&self, text: &str) -> Result<String> {
         let subkey = self.0.secret_subkeys.first().context("a subkey")?;
         let message = CleartextSignedMessage::sign(thread_rng(), text, &subkey.key, &Password::empty())?;
+        Ok(message.to_armored_string(ArmorOptions::default())?)
+    }
+
+    /// Signs at `created` for `lifetime` seconds.
+    pub(crate) fn sign_for(&self, text: &str, created: Timestamp, lifetime: u32) -> Result<String> {
+        let subkey = &self.0.secret_subkeys.first().context("a subkey")?.key;
+        let mut config = SignatureConfig::from_key(thread_rng(), subkey, SignatureType::Text)?;
+        let created = pgp::types::Timestamp::from_secs(u32::try_from(created.as_second())?);
+        let lifetime = pgp::types::Duration::from_secs(lifetime);
+        config.hashed_subpackets = [
+            SubpacketData::SignatureCreationTime(created),
+            SubpacketData::SignatureExpirationTime(lifetime),
+            SubpacketData::IssuerFingerprint(subkey.fingerprint()),
+        ]
+        .map(Subpacket::regular)
+        .into_iter()
+        .collect::<Result<_, _>>()?;
+        let message = CleartextSignedMessage::new(text, config, subkey, &Password::empty())?;
         Ok(message.to_armored_string(ArmorOptions::default())?)
     }
 

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use jiff::Timestamp;
-use registry_wire::Digest;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use registry_wire::{Digest, checked_text, serde_as_text};
+use serde::{Deserialize, Serialize};
 
 use super::{
     account::Accounts,
@@ -228,53 +228,17 @@ impl fmt::Debug for PackageKey {
     }
 }
 
-/// A path inside an archive: relative, without `..`, without anything that a shell or URL would change.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ArchivePath(Box<str>);
-
-/// A text that is not a path inside an archive.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a path inside an archive: relative, without `..`, of letters, digits and /._+~:%=-")]
-pub struct ArchivePathError {
-    text: String,
-}
-
-impl ArchivePath {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for ArchivePath {
-    type Err = ArchivePathError;
-
-    fn from_str(text: &str) -> Result<Self, ArchivePathError> {
-        let good = text.len() <= 1024
+checked_text!(
+    /// A path inside an archive: relative, without `..`, without anything that a shell or URL would change.
+    ArchivePath,
+    ArchivePathError,
+    "a path inside an archive: relative, without `..`, of letters, digits and /._+~:%=-",
+    |text| {
+        text.len() <= 1024
             && text.split('/').all(|part| !matches!(part, "" | "." | ".."))
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._+~:%=-".contains(&byte));
-        if good { Ok(Self(text.into())) } else { Err(ArchivePathError { text: text.to_owned() }) }
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._+~:%=-".contains(&byte))
     }
-}
-
-impl fmt::Display for ArchivePath {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.0)
-    }
-}
-
-impl Serialize for ArchivePath {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for ArchivePath {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
-    }
-}
+);
 
 /// A text that is not a package key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -300,15 +264,4 @@ impl FromStr for PackageKey {
     }
 }
 
-impl Serialize for PackageKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for PackageKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
-    }
-}
+serde_as_text!(PackageKey);

@@ -2,75 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-
-macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident, $error:ident, $expected:literal, $check:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Box<str>);
-
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        #[doc = concat!("A text that is not ", $expected, ".")]
-        #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-        #[error("`{text}` is not {expected}", expected = $expected)]
-        pub struct $error {
-            text: String,
-        }
-
-        impl FromStr for $name {
-            type Err = $error;
-
-            fn from_str(text: &str) -> Result<Self, $error> {
-                let check: fn(&str) -> bool = $check;
-                if check(text) { Ok(Self(text.into())) } else { Err($error { text: text.to_owned() }) }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.pad(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, formatter)
-            }
-        }
-
-        impl AsRef<str> for $name {
-            fn as_ref(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl std::borrow::Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(de::Error::custom)
-            }
-        }
-    };
-}
+use registry_wire::{checked_text, serde_as_text};
 
 const fn lower_or_digit(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit()
@@ -84,7 +16,7 @@ fn shaped(text: &str, least: usize, most: usize, extra: &[u8]) -> bool {
         && bytes.iter().all(|byte| lower_or_digit(*byte) || extra.contains(byte))
 }
 
-name_type!(
+checked_text!(
     /// Name of a Debian package (Debian policy, section 5.6.1).
     PackageName,
     PackageNameError,
@@ -92,7 +24,7 @@ name_type!(
     |text| shaped(text, 2, 128, b"+-.")
 );
 
-name_type!(
+checked_text!(
     /// A Debian architecture, or `all`.
     Architecture,
     ArchitectureError,
@@ -100,7 +32,7 @@ name_type!(
     |text| shaped(text, 2, 32, b"-")
 );
 
-name_type!(
+checked_text!(
     /// Name under which a suite is asked for: the folder below `dists`, such as `bookworm`.
     SuiteName,
     SuiteNameError,
@@ -108,7 +40,7 @@ name_type!(
     |text| shaped(text, 1, 64, b"+-._/") && !text.split('/').any(|part| matches!(part, "" | "." | ".."))
 );
 
-name_type!(
+checked_text!(
     /// The Codename of a signed Release.
     Codename,
     CodenameError,
@@ -116,7 +48,7 @@ name_type!(
     |text| shaped(text, 1, 64, b"+-._/")
 );
 
-name_type!(
+checked_text!(
     /// A component of a suite.
     Component,
     ComponentError,
@@ -124,7 +56,7 @@ name_type!(
     |text| shaped(text, 1, 64, b"+-._/") && !text.split('/').any(|part| matches!(part, "" | "." | ".."))
 );
 
-name_type!(
+checked_text!(
     /// The Origin or Label of a signed Release.
     ReleaseField,
     ReleaseFieldError,
@@ -132,7 +64,7 @@ name_type!(
     |text| (1..=128).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control)
 );
 
-name_type!(
+checked_text!(
     /// Fingerprint of an `OpenPGP` key: 40 (version 4) or 64 (version 6) upper-case hexadecimal digits.
     Fingerprint,
     FingerprintError,
@@ -140,7 +72,7 @@ name_type!(
     |text| matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'))
 );
 
-name_type!(
+checked_text!(
     /// Name of a recipe: a DNS label.
     RecipeName,
     RecipeNameError,
@@ -148,7 +80,7 @@ name_type!(
     |text| shaped(text, 1, 63, b"-") && text.as_bytes()[0].is_ascii_lowercase() && !text.ends_with('-')
 );
 
-name_type!(
+checked_text!(
     /// Name of a user or group.
     AccountName,
     AccountNameError,
@@ -161,7 +93,7 @@ name_type!(
     }
 );
 
-name_type!(
+checked_text!(
     /// Identifies an encoder whose bytes are hashed, such as `tar1`.
     EncoderId,
     EncoderIdError,
@@ -235,15 +167,4 @@ impl fmt::Display for Priority {
     }
 }
 
-impl Serialize for Priority {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl<'de> Deserialize<'de> for Priority {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
-    }
-}
+serde_as_text!(Priority);

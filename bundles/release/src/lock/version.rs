@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, fmt, hash, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use registry_wire::serde_as_text;
 
 /// A Debian version, kept as written. Equality and order are Debian's: `1.0`, `0:1.0` and `1.0-0` are equal.
 #[derive(Clone)]
@@ -139,18 +139,7 @@ impl fmt::Debug for Version {
     }
 }
 
-impl Serialize for Version {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Version {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
-    }
-}
+serde_as_text!(Version);
 
 #[cfg(test)]
 mod tests {

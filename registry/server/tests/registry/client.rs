@@ -130,7 +130,7 @@ async fn a_list_under_the_fallback_tag_without_types_is_completed() {
     client.put_manifest(&name, &note.digest().into(), &note).await.unwrap();
     let mut bare = note.descriptor();
     bare.artifact_type = None;
-    let list = StoredManifest::from_index(Index::of_referrers(vec![bare]));
+    let list = StoredManifest::from_index(Index::of(vec![bare]));
     let fallback = Tag::of_referrers(&image.digest()).into();
     client.put_manifest(&name, &fallback, &list).await.unwrap();
     // A registry that has no list: the proxy answers its path as distribution does.

@@ -75,7 +75,7 @@ fn layout() -> (TempDir, StoredManifest) {
     }
     store(image.bytes());
     let entry = image.descriptor().annotated("org.opencontainers.image.ref.name", "v1");
-    let index = StoredManifest::from_index(Index::of_referrers(vec![entry]));
+    let index = StoredManifest::from_index(Index::of(vec![entry]));
     std::fs::write(folder.path().join("index.json"), index.bytes()).unwrap();
     std::fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
     (folder, image)

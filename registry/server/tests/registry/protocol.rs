@@ -231,8 +231,7 @@ async fn manifests_are_checked_and_kept_as_received() {
     let index = ("content-type", MediaType::IMAGE_INDEX.as_str().to_owned());
     let index = (index.0, index.1.as_str());
     let large = vec![b' '; 4 * 1024 * 1024 + 1];
-    let lost =
-        StoredManifest::from_index(Index::of_referrers(vec![manifest(b"lost", &[], None).descriptor()]));
+    let lost = StoredManifest::from_index(Index::of(vec![manifest(b"lost", &[], None).descriptor()]));
     for (what, reference, headers, body, expected) in [
         ("another digest", other.as_str(), vec![kind], spelled.as_slice(), (400, ErrorCode::DigestInvalid)),
         ("no media type", "v3", vec![], &spelled, (400, ErrorCode::ManifestInvalid)),

@@ -37,9 +37,9 @@ async fn a_cluster_keeps_itself_right() {
     let lab = Lab::start(1).await.unwrap();
     let (server, registry) = lab.registry().await.unwrap();
     let mut shop = Shop::new(registry.clone()).unwrap();
-    let helper = Image::of_program(Path::new(env!("CARGO_BIN_EXE_helper")), "helper").unwrap();
-    let (helper, _) = helper.push(&registry, &"daemon".parse().unwrap()).await.unwrap();
-    let helper = format!("{NODE_REGISTRY}/daemon@{helper}");
+    let guest = Image::of_program(Path::new(env!("CARGO_BIN_EXE_guest")), "guest").unwrap();
+    let (guest, _) = guest.push(&registry, &"daemon".parse().unwrap()).await.unwrap();
+    let guest = format!("{NODE_REGISTRY}/daemon@{guest}");
     let probe = Image::of_program(&program("probe").unwrap(), "probe").unwrap();
     let probe = probe.push(&registry, &"shop/api".parse().unwrap()).await.unwrap();
     let redis = Image::of_redis().unwrap().push(&registry, &"shop/cache".parse().unwrap()).await.unwrap();
@@ -53,14 +53,14 @@ async fn a_cluster_keeps_itself_right() {
     let one = shop.release("1", parts("one", 60, std::slice::from_ref(&ready)), true).await.unwrap();
     shop.promote(&one, Action::Promote).await.unwrap();
     lab.bed.apply(&lab.subscription(&registry, &shop.root()).to_string()).unwrap();
-    let daemon = lab.daemon(&helper, "first");
+    let daemon = lab.daemon(&guest, "first");
     lab.wait("subscription", HOME, "shop", PATIENCE, runs("1", "Kept")).await.unwrap();
     let told = lab.bed.kubectl(&["-n", HOME, "get", "events"]).unwrap();
     for phase in ["Fetched", "Verified", "OnNodes", "NothingToProtect", "Applied", "Kept"] {
         assert!(told.contains(phase), "no event {phase}: {told}");
     }
     // Only one daemon leads.
-    let standby = lab.daemon(&helper, "second");
+    let standby = lab.daemon(&guest, "second");
 
     // Everything in place: nothing is written, no status either.
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -108,8 +108,8 @@ async fn a_cluster_keeps_itself_right() {
 
     // A release that crashes takes itself back.
     let crash = [("command", json!(["/program", "-no-such-flag"])), ready.clone()];
-    let helper_image = Image::of_program(Path::new(env!("CARGO_BIN_EXE_helper")), "crash").unwrap();
-    let crashing = helper_image.push(&registry, &"shop/api".parse().unwrap()).await.unwrap();
+    let guest_image = Image::of_program(Path::new(env!("CARGO_BIN_EXE_guest")), "crash").unwrap();
+    let crashing = guest_image.push(&registry, &"shop/api".parse().unwrap()).await.unwrap();
     let three =
         shop.release("3", vec![api(crashing, "three", &crash, 60), cache(redis)], true).await.unwrap();
     shop.promote(&three, Action::Promote).await.unwrap();
@@ -186,7 +186,7 @@ async fn a_cluster_keeps_itself_right() {
     // Without the registry what runs is kept in place, also by a daemon that starts now.
     server.stop().await.unwrap();
     standby.stop().await.unwrap();
-    let daemon = lab.daemon(&helper, "third");
+    let daemon = lab.daemon(&guest, "third");
     lab.bed.kubectl(&["-n", TARGET, "delete", "service", "api"]).unwrap();
     lab.wait("service", TARGET, "api", PATIENCE, |service| !service.is_null()).await.unwrap();
     let object = lab.wait("subscription", HOME, "shop", PATIENCE, runs("2", "Pinned")).await.unwrap();

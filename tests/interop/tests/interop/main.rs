@@ -1,7 +1,10 @@
 //! Other programs read and write what we write and read, and the same bytes come out everywhere.
 
+mod full_disk;
 mod images;
 mod packages;
+mod recipes;
+mod refusals;
 mod reproducibility;
 mod signature;
 mod sources;

@@ -1,15 +1,11 @@
 //! A changed source file is seen by its content.
 
-use std::{
-    fs::{self, File, FileTimes},
-    os::unix::fs::symlink,
-};
+use std::fs::{self, File, FileTimes};
 
 use anyhow::{Context as _, Result, ensure};
 use test_interop::{
     platform,
     served::{self, text},
-    tool::Bundle,
 };
 
 use crate::scratch;
@@ -19,10 +15,7 @@ fn one_changed_byte_of_same_size_and_time_rebuilds_that_image_and_no_other() -> 
     let folder = tempfile::tempdir()?;
     let recipes = folder.path().join("recipes");
     platform::copy(&platform::recipes()?, &recipes)?;
-    let home = folder.path().join("home");
-    fs::create_dir(&home)?;
-    symlink(served::downloads(scratch())?, home.join("downloads"))?;
-    let bundle = Bundle::new(&served::executable(scratch())?, &home);
+    let bundle = served::bundle(scratch(), &folder.path().join("home"))?;
     let build = || platform::images(&bundle.json(["build", "--platform", text(&recipes)?])?);
 
     let first = build()?;

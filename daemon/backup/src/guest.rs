@@ -1,8 +1,8 @@
-//! What our static executable does inside other images and beside data services: `bundle helper …`.
+//! What our static executable does inside other images and beside data services: `bundle guest …`.
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 const INSTALLED_NAME: &str = "bundle";
 const BLOCK: usize = 256 * 1024;
 
-/// What went wrong in a helper.
+/// What went wrong in a guest.
 #[derive(Debug, thiserror::Error)]
-pub enum HelperError {
+pub enum GuestError {
     /// The executable cannot be read.
     #[error("cannot read the running executable {path}")]
     ReadExecutable {
@@ -92,11 +92,11 @@ pub struct Confirmed {
 }
 
 /// Copies the executable at `executable` (`/proc/self/exe`) into `folder`, so that other images can run it.
-pub fn install(executable: &Path, folder: &Path) -> Result<(), HelperError> {
-    let read = |source| HelperError::ReadExecutable { path: executable.to_owned(), source };
+pub fn install(executable: &Path, folder: &Path) -> Result<(), GuestError> {
+    let read = |source| GuestError::ReadExecutable { path: executable.to_owned(), source };
     let target = folder.join(INSTALLED_NAME);
     let partial = folder.join(format!("{INSTALLED_NAME}.partial"));
-    let write = |source| HelperError::WriteExecutable { path: target.clone(), source };
+    let write = |source| GuestError::WriteExecutable { path: target.clone(), source };
     let mut input = File::open(executable).map_err(read)?;
     let mut output = File::create(&partial).map_err(write)?;
     io::copy(&mut input, &mut output).map_err(write)?;
@@ -106,11 +106,11 @@ pub fn install(executable: &Path, folder: &Path) -> Result<(), HelperError> {
 }
 
 /// Removes what an attempt that was cut off left at `path`.
-pub fn discard(path: &Path) -> Result<(), HelperError> {
+pub fn discard(path: &Path) -> Result<(), GuestError> {
     match fs::remove_file(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(HelperError::Discard { path: path.to_owned(), source }),
+        Err(source) => Err(GuestError::Discard { path: path.to_owned(), source }),
     }
 }
 
@@ -120,7 +120,7 @@ pub fn discard(path: &Path) -> Result<(), HelperError> {
 ///
 /// The name exists only with the whole content. A restore point that has the name already is the result of an earlier
 /// run of the same work, and stays.
-pub fn confirm(partial: &Path, named: &Path) -> Result<Confirmed, HelperError> {
+pub fn confirm(partial: &Path, named: &Path) -> Result<Confirmed, GuestError> {
     if named.exists() {
         let confirmed = measure(named)?;
         discard(partial)?;
@@ -128,14 +128,14 @@ pub fn confirm(partial: &Path, named: &Path) -> Result<Confirmed, HelperError> {
     }
     let confirmed = measure(partial)?;
     if confirmed.size == 0 {
-        return Err(HelperError::EmptyPoint { path: partial.to_owned() });
+        return Err(GuestError::EmptyPoint { path: partial.to_owned() });
     }
     let sync = |path: &Path| {
         let synced = File::open(path).and_then(|file| file.sync_all());
-        synced.map_err(|source| HelperError::Sync { path: path.to_owned(), source })
+        synced.map_err(|source| GuestError::Sync { path: path.to_owned(), source })
     };
     sync(partial)?;
-    fs::rename(partial, named).map_err(|source| HelperError::Rename { path: named.to_owned(), source })?;
+    fs::rename(partial, named).map_err(|source| GuestError::Rename { path: named.to_owned(), source })?;
     if let Some(folder) = named.parent() {
         sync(folder)?;
     }
@@ -143,28 +143,19 @@ pub fn confirm(partial: &Path, named: &Path) -> Result<Confirmed, HelperError> {
 }
 
 /// Reports a confirmed restore point as the last word of the container.
-pub fn report(confirmed: &Confirmed, path: &Path) -> Result<(), HelperError> {
-    let error = |source| HelperError::Report { path: path.to_owned(), source };
+pub fn report(confirmed: &Confirmed, path: &Path) -> Result<(), GuestError> {
+    let error = |source| GuestError::Report { path: path.to_owned(), source };
     let text = serde_json::to_vec(confirmed).map_err(|source| error(source.into()))?;
     let mut file =
         fs::OpenOptions::new().create(true).write(true).truncate(true).open(path).map_err(error)?;
     file.write_all(&text).map_err(error)
 }
 
-fn measure(path: &Path) -> Result<Confirmed, HelperError> {
-    let read = |source| HelperError::ReadPoint { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(read)?;
+fn measure(path: &Path) -> Result<Confirmed, GuestError> {
+    let read = |source| GuestError::ReadPoint { path: path.to_owned(), source };
+    let file = File::open(path).map_err(read)?;
     let mut hasher = Hasher::new();
-    let mut block = vec![0; BLOCK];
-    loop {
-        let length = match file.read(&mut block) {
-            Ok(0) => break,
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(source) => return Err(read(source)),
-        };
-        hasher.update(&block[..length]);
-    }
+    io::copy(&mut io::BufReader::with_capacity(BLOCK, file), &mut hasher).map_err(read)?;
     let size = hasher.length();
     Ok(Confirmed { digest: hasher.finish(), size })
 }
@@ -192,9 +183,9 @@ mod tests {
     fn an_empty_or_missing_point_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let (partial, named) = (folder.path().join("a.rdb.tmp"), folder.path().join("a.rdb"));
-        assert!(matches!(confirm(&partial, &named), Err(HelperError::ReadPoint { .. })));
+        assert!(matches!(confirm(&partial, &named), Err(GuestError::ReadPoint { .. })));
         fs::write(&partial, b"").unwrap();
-        assert!(matches!(confirm(&partial, &named), Err(HelperError::EmptyPoint { .. })));
+        assert!(matches!(confirm(&partial, &named), Err(GuestError::EmptyPoint { .. })));
         assert!(!named.exists());
         discard(&partial).unwrap();
         discard(&partial).unwrap();

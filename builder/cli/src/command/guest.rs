@@ -1,4 +1,4 @@
-//! `bundle helper`: what the executable does inside other images, which have no shell and no tools.
+//! `bundle guest`: what the executable does inside other images, which have no shell and no tools.
 
 use std::path::{Path, PathBuf};
 
@@ -33,13 +33,13 @@ enum Verb {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     match &arguments.verb {
         Verb::Install { folder } => {
-            daemon_backup::helper::install(Path::new("/proc/self/exe"), folder).of_kind(Kind::Machine)
+            daemon_backup::guest::install(Path::new("/proc/self/exe"), folder).of_kind(Kind::Machine)
         }
         Verb::Present => Ok(()),
-        Verb::Discard { path } => daemon_backup::helper::discard(path).of_kind(Kind::Machine),
+        Verb::Discard { path } => daemon_backup::guest::discard(path).of_kind(Kind::Machine),
         Verb::Confirm { partial, named } => {
-            let confirmed = daemon_backup::helper::confirm(partial, named).of_kind(Kind::Machine)?;
-            daemon_backup::helper::report(&confirmed, Path::new(TERMINATION_LOG)).of_kind(Kind::Machine)
+            let confirmed = daemon_backup::guest::confirm(partial, named).of_kind(Kind::Machine)?;
+            daemon_backup::guest::report(&confirmed, Path::new(TERMINATION_LOG)).of_kind(Kind::Machine)
         }
     }
 }
