@@ -159,6 +159,22 @@ impl Stage {
         Ok(())
     }
 
+    /// containerd pushes to our registry what it pulled from there, byte for byte.
+    fn containerd_pushes(&self) -> Result<()> {
+        let path = "jsonpath={.spec.template.spec.containers[0].image}";
+        let pulled = self.cluster.kubectl(&["get", "deployment", "api", "-n", NAMESPACE, "-o", path])?;
+        let (_, digest) = pulled.trim().split_once('@').context("an image by digest")?;
+        let target = format!("{}/copied/api:1", self.registry);
+        let push = ["ctr", "--namespace=k8s.io", "images", "push", "--plain-http", &target, pulled.trim()];
+        let output = self.cluster.node(1)?.run(&push)?;
+        ensure!(output.code == 0, "ctr images push: {}", output.stderr);
+        let url = format!("http://{}/v2/copied/api/manifests/1", self.registry);
+        let head = Command::new("curl").args(["-sf", "-I", "-m", "5", &url]).output()?;
+        let head = String::from_utf8_lossy(&head.stdout).into_owned();
+        ensure!(head.contains(digest), "{target} is not {digest}: {head}");
+        Ok(())
+    }
+
     fn address(&self) -> Result<SocketAddr> {
         let ip = self.cluster.kubectl(&[
             "get",
@@ -284,6 +300,7 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
     stage.up_and_kept()?;
     println!("the control is kept after {:.1} s", begun.elapsed().as_secs_f64());
     stage.production_is_accepted()?;
+    stage.containerd_pushes()?;
 
     // v1 replaces it: the requests that this loses show that the client counts them.
     stage.platform.change("bundle.toml", "version = \"0.0.1\"", "version = \"0.1.0\"")?;
@@ -351,6 +368,7 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
     println!("restore point {name}: {} keys equal", content.len());
 
     // v3 crashes, v4 is never ready: each goes back to v2 by itself.
+    let second_platform = stage.platform.read("bundle.toml")?;
     let recipe = stage.platform.read("api/recipe.toml")?;
     for (version, server, recipe) in [
         ("0.3.0", format!("process.exit(3);\n{server}"), recipe.clone()),
@@ -451,6 +469,14 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
     expect_none_failed("v2 → v6", &load.stop());
     assert_eq!(stage.served_version()?, "6.0.0");
     assert!(is_condition(&stage.status()?, "Pinned", "False"), "{:#}", stage.status()?);
+
+    // Whoever reverts a change gets the release of before, and the channel goes back to it by a signed rollback.
+    stage.platform.write("bundle.toml", &second_platform)?;
+    stage.platform.write("api/recipe.toml", &recipe)?;
+    let load = stage.load()?;
+    assert_eq!(stage.up_and_kept()?, second);
+    expect_none_failed("v6 → v2", &load.stop());
+    assert_eq!(stage.served_version()?, "2.0.0");
 
     Ok(())
 }
