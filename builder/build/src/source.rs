@@ -42,7 +42,7 @@ pub enum SourceError {
 impl SourceInput {
     /// Hashes `file` of the recipe in `folder`.
     pub fn hash(folder: &Path, file: &SourceFile) -> Result<Self, SourceError> {
-        Self::hash_file(&folder.join(file.source.as_str()), &file.target.to_string(), file.mode())
+        Self::hash_file(&folder.join(file.source.as_str()), file.target.as_str(), file.mode())
     }
 
     /// Hashes the file at `path`, which goes to `target` in the image.

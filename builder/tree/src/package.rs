@@ -210,10 +210,10 @@ fn read_deb(
                 let control =
                     control.ok_or_else(|| in_member("the data comes before the control".to_owned()))?;
                 let reader = compression::reader(suffix, member.data()).map_err(in_member)?;
-                let mut hashed = HashingWriter::new(payload);
-                let mut tar = tar::Reader::new(reader, &mut hashed, PAYLOAD_LIMIT);
+                let mut written = HashingWriter::new(payload);
+                let mut tar = tar::Reader::new(reader, &mut written, PAYLOAD_LIMIT);
                 let members = tar::members(&mut tar).map_err(|fault| fault.in_package(name))?;
-                let (_, hasher) = hashed.into_parts();
+                let (_, hasher) = written.into_parts();
                 let length = hasher.length();
                 let package = Package {
                     sha256: input.sha256,
