@@ -136,7 +136,7 @@ impl Follower {
             Err(message) => return self.refuse_subscription(subscription, message).await,
         };
         if self.bound.as_ref() != Some(&binding) {
-            // What was read for another place or registry does not hold here. The release is set anew below.
+            // What was read for another place or registry does not hold here.
             self.contents.clear();
             self.work = None;
             self.bound = Some(binding.clone());
@@ -330,7 +330,7 @@ const fn is_lost(error: &Trouble) -> bool {
     matches!(error, Trouble::Cluster { source: ClusterError::LeaseLost { .. } })
 }
 
-/// What is bound into objects. The release in it is a stand-in, set for each release that is read.
+/// What is bound into objects.
 fn binding_of(subscription: &Subscription) -> Result<Binding, String> {
     let spec = &subscription.spec;
     let namespace: NamespaceName =
@@ -344,7 +344,7 @@ fn binding_of(subscription: &Subscription) -> Result<Binding, String> {
             prefix: map.prefix.clone().unwrap_or_else(|| spec.repository.clone()),
         },
     );
-    Ok(Binding { registry, namespace, subscription: name, release: Digest::of(b"") })
+    Ok(Binding { registry, namespace, subscription: name })
 }
 
 fn target_of(subscription: &Subscription, journals: &Journals, view: &ChannelView, now: Timestamp) -> Target {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bundles_objects::Binding;
 use bundles_trust::verify_release;
 use daemon_backup::{RestorePointProgress, RestorePointRequest, restore_point};
 use daemon_cluster::{
@@ -146,8 +145,7 @@ impl Follower {
     }
 
     fn read_contents(&mut self, table: &Table, release: Digest, documents: &Documents) {
-        let binding = Binding { release, ..table.binding.clone() };
-        match Contents::read(documents, &table.subscription.spec.environment, &binding) {
+        match Contents::read(documents, &table.subscription.spec.environment, &table.binding) {
             Ok(contents) if contents.release.digest() == release => {
                 let plan = contents.plan.clone();
                 self.contents.insert(release, contents);
