@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 
 use bundles_objects::{
     Binding, EnvironmentInput, EnvironmentValue, ImageIdentity, Kind, Object, PartDocument, PlacedImage,
-    RegistryMap, RenderError, ResolvedService, Service, ServiceName, Stage, apply_order, bind, images,
-    render, required_secrets,
+    RegistryMap, RenderError, ResolvedService, Service, ServiceName, bind, images, render, required_secrets,
 };
 use bundles_release::{EnvironmentName, ObjectsDocument, PartObjects, ProductName, names};
 use proptest::prelude::*;
@@ -112,17 +111,6 @@ fn order_of_kinds_and_parts() {
             "HorizontalPodAutoscaler"
         ]
     );
-    let order = apply_order(&parts).unwrap();
-    let kinds: Vec<_> = order
-        .iter()
-        .map(|step| parts[step.part].objects[step.object].kind())
-        .skip_while(|kind| *kind != "Service")
-        .collect();
-    assert_eq!(
-        kinds,
-        ["Service", "Service", "PodDisruptionBudget", "StatefulSet", "Deployment", "HorizontalPodAutoscaler"]
-    );
-    assert_eq!(order.iter().map(|step| step.stage).max(), Some(Stage::Scaling));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What may be deleted, and what never.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bundles_release::names::PRUNE_ANNOTATION;
 use serde::{Deserialize, Serialize};
@@ -96,13 +96,4 @@ pub fn renamed(inventory: &Inventory, wanted: &BTreeSet<ObjectKey>) -> BTreeSet<
 /// How many objects one release may prune without a person's word: a fifth of the inventory, and ten in any case.
 pub fn prune_limit(inventory: &Inventory) -> usize {
     (inventory.len() / 5).max(10)
-}
-
-/// The candidates by guard, for the plan that people read.
-pub fn by_guard<'a>(candidates: &[&'a Entry]) -> BTreeMap<Guard, Vec<&'a ObjectKey>> {
-    let mut sorted: BTreeMap<Guard, Vec<&ObjectKey>> = BTreeMap::new();
-    for entry in candidates {
-        sorted.entry(entry.guard).or_default().push(&entry.key);
-    }
-    sorted
 }
