@@ -26,9 +26,14 @@ pub struct InstallOptions {
     pub arguments: Vec<String>,
 }
 
+impl InstallOptions {
+    /// The usual namespace of the daemon.
+    pub const NAMESPACE: &'static str = "bundle-system";
+}
+
 impl Default for InstallOptions {
     fn default() -> Self {
-        Self { namespace: "bundle-system".to_owned(), targets: Vec::new(), arguments: Vec::new() }
+        Self { namespace: Self::NAMESPACE.to_owned(), targets: Vec::new(), arguments: Vec::new() }
     }
 }
 

@@ -48,7 +48,7 @@ pub use release::{
 };
 pub use security::{container_security, pod_security};
 pub use subscription::{
-    AcceptedRecord, BackupVolume, Cleared, ConfigMapKey, Denied, Hold, InventoryReference, NodeRegistry, Pin,
-    RegistryEndpoint, RegistryScheme, RunningRelease, Subscription, SubscriptionSpec, SubscriptionStatus,
-    TrustRootSource,
+    AcceptedRecord, BackupVolume, Cleared, ConfigMapKey, ConfirmedPrune, Denied, Hold, InventoryReference,
+    NodeRegistry, Pin, RegistryEndpoint, RegistryScheme, RunningRelease, Subscription, SubscriptionSpec,
+    SubscriptionStatus, TrustRootSource,
 };

@@ -12,6 +12,7 @@ use daemon_cluster::{
 };
 use daemon_plan::{
     RolloutState, Step, Target, decide_target, next,
+    rollout::PruneWord,
     target::{Circumstances, rollout_for},
 };
 use jiff::Timestamp;
@@ -20,7 +21,7 @@ use registry_client::{Options, Registry, Scheme};
 use registry_wire::Digest;
 
 use crate::{
-    Clock, DaemonOptions,
+    Clock, DaemonOptions, advice,
     channel::{ChannelFollower, ChannelView},
     conditions::{Summary, describe_status},
     contents::Contents,
@@ -182,6 +183,7 @@ impl Follower {
             let Some(work) = &mut self.work else { return Ok(None) };
             work.seen.target = Some(table.target.clone());
             work.seen.limits = limits(&table.subscription, self.options.resync);
+            work.seen.prune_word = prune_word(&table.subscription, self.cluster.home(), &work.state.release);
             if let Some(status) = &table.subscription.status {
                 work.seen.denied = work.is_denied(status);
             }
@@ -345,6 +347,14 @@ fn binding_of(subscription: &Subscription) -> Result<Binding, String> {
         },
     );
     Ok(Binding { registry, namespace, subscription: name })
+}
+
+fn prune_word(subscription: &Subscription, home: &str, release: &Digest) -> PruneWord {
+    let word = subscription.spec.confirmed_prune.as_ref();
+    PruneWord {
+        given: word.is_some_and(|word| word.digest == *release),
+        command: advice::confirm_prune(home, &subscription.name_any(), release),
+    }
 }
 
 fn target_of(subscription: &Subscription, journals: &Journals, view: &ChannelView, now: Timestamp) -> Target {

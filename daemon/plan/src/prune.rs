@@ -17,7 +17,7 @@ use crate::{
 pub enum Guard {
     /// It may be pruned.
     Free,
-    /// It holds or defines data, or says that it must stay: only on a person's signed word.
+    /// It holds or defines data, or says that it must stay: a person deletes it, and it leaves the inventory then.
     Confirm,
     /// Never: a namespace takes everything in it along, also what is not ours.
     Never,
@@ -91,6 +91,13 @@ pub fn renamed(inventory: &Inventory, wanted: &BTreeSet<ObjectKey>) -> BTreeSet<
         .filter(|key| !wanted.contains(*key) && !candidates.contains(key))
         .cloned()
         .collect()
+}
+
+/// Entries that no wanted object accounts for and that are there to stay until a person deletes them.
+pub fn left_to_people<'a>(inventory: &'a Inventory, wanted: &BTreeSet<ObjectKey>) -> Vec<&'a Entry> {
+    let mut candidates = prune_candidates(inventory, wanted);
+    candidates.retain(|entry| entry.guard != Guard::Free && entry.uid.is_some());
+    candidates
 }
 
 /// How many objects one release may prune without a person's word: a fifth of the inventory, and ten in any case.
