@@ -28,7 +28,7 @@ fn named_path(name: &str) -> String {
     format!("{FOLDER}/{name}.rdb")
 }
 
-/// The Job: our helper clears what an earlier pod left, the tools of the data service write and check the file, our
+/// The Job: our helper deletes restore points of forgotten releases, clears what an earlier pod left, the tools of the data service write and check the file, our
 /// helper gives it its name.
 #[allow(clippy::expect_used, reason = "the literal below is a Job; a test reads it")]
 pub(crate) fn job(request: &RestorePointRequest<'_>, image: &str, tools: &[Tool]) -> Job {
@@ -55,7 +55,13 @@ pub(crate) fn job(request: &RestorePointRequest<'_>, image: &str, tools: &[Tool]
         container["args"] = arguments;
         container
     };
-    let mut before = vec![helper("clear", json!(["helper", "discard", partial_path(name)]))];
+    let old = request.forgotten.iter().enumerate();
+    let mut before: Vec<Value> = old
+        .map(|(index, old)| {
+            helper(&format!("forget-{index}"), json!(["helper", "discard", named_path(old.as_str())]))
+        })
+        .collect();
+    before.push(helper("clear", json!(["helper", "discard", partial_path(name)])));
     before.extend(tools.iter().map(|tool| {
         let mut container = container(tool.name, image);
         container["command"] = json!(tool.command);

@@ -284,6 +284,7 @@ impl Follower {
             let mut policies =
                 previous.into_iter().chain([release]).filter_map(|digest| self.contents.get(&digest));
             let backup = policies.find_map(|contents| contents.policies.get(service)?.backup.as_ref());
+            let forgotten = table.journals.old_restore_points(&remembered(table));
             match backup {
                 None => {
                     RestorePoint::Failed { message: format!("nothing says how service {service} is saved") }
@@ -300,6 +301,7 @@ impl Follower {
                         name,
                         helper: &self.options.helper_image,
                         volume: &table.subscription.spec.backup,
+                        forgotten: &forgotten,
                         was_kept: previous.is_some(),
                     };
                     match restore_point(&self.cluster, &request).await? {
@@ -309,6 +311,8 @@ impl Follower {
                         RestorePointProgress::Confirmed(record) => {
                             // Noted first: the Job may be cleaned up.
                             table.journals.note_restore_point(&self.cluster, release, record).await?;
+                            // The Job has deleted the restore points of old releases.
+                            table.journals.forget_old(&self.cluster, &remembered(table)).await?;
                             RestorePoint::Confirmed
                         }
                     }
