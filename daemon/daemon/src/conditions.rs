@@ -215,16 +215,16 @@ fn pruned(work: &Work) -> Option<Word> {
     Some((ConditionStatus::False, "LeftToPeople".to_owned(), message))
 }
 
-/// What is not well of a release that is kept.
+/// What is not well of a release that is kept. What it no longer has may be as it is.
 fn unwell(work: &Work) -> Option<String> {
-    if !matches!(work.state.phase, Phase::Kept) {
-        return None;
-    }
+    let (Phase::Kept, Fact::Known(plan)) = (&work.state.phase, &work.seen.plan) else { return None };
+    let wanted = plan.keys();
     let rejected = work.seen.objects.iter().find_map(|(_, fact)| match fact {
         ObjectFact::Rejected(failure) => Some(failure.message.clone()),
         _ => None,
     });
-    let health = work.seen.health.iter().find_map(|(key, health)| match health {
+    let mut own = work.seen.health.iter().filter(|(key, _)| wanted.contains(key));
+    let health = own.find_map(|(key, health)| match health {
         Health::Failed(failure) => Some(format!("{key}: {}", failure.message)),
         Health::Degraded { message } | Health::Progressing { message } => Some(format!("{key}: {message}")),
         Health::Healthy | Health::Unknown => None,

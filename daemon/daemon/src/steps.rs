@@ -222,6 +222,9 @@ impl Follower {
         });
         table.subscription = self.cluster.replace_subscription_status(&changed).await?;
         if let Some(work) = &mut self.work {
+            // What left the inventory is no longer looked at.
+            work.seen.objects.retain(|key, _| inventory.get(key).is_some());
+            work.seen.health.retain(|key, _| inventory.get(key).is_some());
             work.seen.inventory = Fact::Known(inventory);
         }
         self.cluster.drop_documents(&owner, &BTreeSet::from([reference.digest])).await?;
