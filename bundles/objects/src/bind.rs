@@ -1,9 +1,7 @@
 //! Binding: what only the cluster knows enters the objects of a release.
 
-use std::convert::Infallible;
-
-use bundles_release::names::{INTENT_ANNOTATION, RELEASE_ANNOTATION, SUBSCRIPTION_LABEL};
-use registry_wire::{Digest, RegistryAddress, RepositoryName};
+use bundles_release::names::SUBSCRIPTION_LABEL;
+use registry_wire::{RegistryAddress, RepositoryName};
 use serde_json::{Map, Value, json};
 
 use crate::{NamespaceName, Object, PlacedImage, SubscriptionName, object::containers_mut};
@@ -33,8 +31,6 @@ pub struct Binding {
     pub namespace: NamespaceName,
     /// The subscription that they belong to.
     pub subscription: SubscriptionName,
-    /// The release that they come from.
-    pub release: Digest,
 }
 
 /// Objects that cannot be bound.
@@ -50,7 +46,10 @@ pub enum BindError {
     },
 }
 
-/// Sets registry, namespace, labels and annotations. Nothing is changed when one object is refused.
+/// Sets registry, namespace and labels. Nothing is changed when one object is refused.
+///
+/// Nothing of the release itself enters its objects: one that two releases share is the same object in both, so that
+/// the second release need not write it.
 pub fn bind(objects: &mut [Object], binding: &Binding) -> Result<(), BindError> {
     let mut bound = objects.to_vec();
     for object in &mut bound {
@@ -75,15 +74,7 @@ fn bind_object(object: &mut Object, binding: &Binding) -> Result<(), BindError> 
         labels.insert(SUBSCRIPTION_LABEL.to_owned(), json!(binding.subscription));
         labels.insert("app.kubernetes.io/instance".to_owned(), json!(binding.subscription));
         Ok(())
-    })?;
-    let intent = object.intent_digest();
-    let Ok(()) = object.change(|value| {
-        let annotations = member(&mut value["metadata"], "annotations");
-        annotations.insert(RELEASE_ANNOTATION.to_owned(), json!(binding.release));
-        annotations.insert(INTENT_ANNOTATION.to_owned(), json!(intent));
-        Ok::<(), Infallible>(())
-    });
-    Ok(())
+    })
 }
 
 /// The object at `key`, made when it is not there.

@@ -21,7 +21,7 @@ pub use name::{
     SourcePath, StorageName, SubscriptionName, UserId, VariableName,
 };
 pub use object::{Object, ObjectError, PlacedImage, Stage, images, required_secrets};
-pub use part::{ApplyStep, BackupPolicy, PartDocument, PartError, ServicePolicy, apply_order, need_levels};
+pub use part::{BackupPolicy, PartDocument, PartError, ServicePolicy, need_levels};
 pub use quantity::{Cpu, Memory, Seconds};
 pub use render::{
     EnvironmentInput, ImageIdentity, KUBERNETES_REQUIRED, RenderError, ResolvedService, render,

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use bundles_release::{
-    canonical,
-    names::{IMAGE_PLACEHOLDER_REGISTRY, INTENT_ANNOTATION, RELEASE_ANNOTATION},
-};
+use bundles_release::{canonical, names::IMAGE_PLACEHOLDER_REGISTRY};
 use registry_wire::{Digest, Hasher, ImageName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
@@ -119,11 +116,6 @@ impl Object {
         self.value.pointer("/metadata/namespace").and_then(Value::as_str)
     }
 
-    /// The text of an annotation.
-    pub fn annotation(&self, key: &str) -> Option<&str> {
-        self.value.pointer("/metadata/annotations")?.get(key)?.as_str()
-    }
-
     /// The text of a label.
     pub fn label(&self, key: &str) -> Option<&str> {
         self.value.pointer("/metadata/labels")?.get(key)?.as_str()
@@ -147,24 +139,6 @@ impl Object {
     /// The object as canonical bytes.
     pub fn bytes(&self) -> Vec<u8> {
         canonical::write(&self.value)
-    }
-
-    /// Digest of what is intended: of everything but the annotations that say which release the object came with. An
-    /// object that two releases share has the same intent in both.
-    pub fn intent_digest(&self) -> Digest {
-        let mut value = self.value.clone();
-        if let Some(metadata) = value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
-            let is_empty =
-                metadata.get_mut("annotations").and_then(Value::as_object_mut).is_some_and(|annotations| {
-                    annotations.shift_remove(RELEASE_ANNOTATION);
-                    annotations.shift_remove(INTENT_ANNOTATION);
-                    annotations.is_empty()
-                });
-            if is_empty {
-                metadata.shift_remove("annotations");
-            }
-        }
-        digest_of_parts("bundle.build/intent/v1", [canonical::write(&value).as_slice()])
     }
 
     /// Changes the value and puts its keys in order again. Kind and name stay.
@@ -336,18 +310,6 @@ mod tests {
             object(json!({"metadata": {"name": "x"}, "apiVersion": "v1", "kind": "Service", "spec": null}));
         assert_eq!(one.bytes(), br#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"x"}}"#);
         assert_eq!(one.bytes(), other.bytes());
-    }
-
-    #[test]
-    fn intent_leaves_out_where_it_came_from() {
-        let with = |annotations: Value| {
-            object(json!({"kind": "Service", "apiVersion": "v1", "metadata": {"name": "x", "annotations": annotations}}))
-                .intent_digest()
-        };
-        let plain = with(Value::Null);
-        assert_eq!(with(json!({RELEASE_ANNOTATION: "a", INTENT_ANNOTATION: "b"})), plain);
-        assert_ne!(with(json!({"other": "a"})), plain);
-        assert_eq!(with(json!({"other": "a", RELEASE_ANNOTATION: "c"})), with(json!({"other": "a"})));
     }
 
     #[test]

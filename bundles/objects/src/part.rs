@@ -150,39 +150,6 @@ impl TryFrom<ObjectsDocument> for PartDocument {
     }
 }
 
-/// One object in the order of apply over all parts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ApplyStep {
-    /// The stage.
-    pub stage: Stage,
-    /// How many services have to come before within the stage: 0 for one that needs none.
-    pub level: usize,
-    /// Index of the part.
-    pub part: usize,
-    /// Index of the object in the part.
-    pub object: usize,
-}
-
-/// The order in which the objects of all parts are applied: by stage, then services that others need first, then by
-/// name. Steps of the same stage and level need not wait for each other.
-pub fn apply_order(parts: &[PartDocument]) -> Result<Vec<ApplyStep>, PartError> {
-    let needs: BTreeMap<&ServiceName, &[ServiceName]> =
-        parts.iter().map(|part| (&part.part, part.policy.needs.as_slice())).collect();
-    let levels = need_levels(&needs)?;
-    let mut by_name: Vec<usize> = (0..parts.len()).collect();
-    by_name.sort_by_key(|index| &parts[*index].part);
-    let mut steps: Vec<ApplyStep> = by_name
-        .into_iter()
-        .flat_map(|part| {
-            let level = levels[&parts[part].part];
-            let objects = parts[part].objects.iter().enumerate();
-            objects.map(move |(object, value)| ApplyStep { stage: value.stage(), level, part, object })
-        })
-        .collect();
-    steps.sort_by_key(|step| (step.stage, step.level));
-    Ok(steps)
-}
-
 /// The length of the longest chain of needs under each service: 0 for one that needs none.
 pub fn need_levels<'a>(
     needs: &BTreeMap<&'a ServiceName, &'a [ServiceName]>,

@@ -41,10 +41,9 @@ pub const SUBSCRIPTION_LABEL: &str = "bundle.build/subscription";
 pub const SERVICE_LABEL: &str = "bundle.build/service";
 /// Label of a pod that saves or restores the data of the service it names; it may talk to that service.
 pub const BACKUP_LABEL: &str = "bundle.build/backup";
-/// Annotation: full digest of the release that an object comes from.
+/// Annotation on what the daemon makes for a rollout (the `Release`, Jobs, pods): full digest of the release. Objects
+/// of a release do not bear it: what two releases share is the same in both.
 pub const RELEASE_ANNOTATION: &str = "bundle.build/release";
-/// Annotation: digest of the object as intended.
-pub const INTENT_ANNOTATION: &str = "bundle.build/intent";
 /// Annotation on a layer of a release: the part (service) that it describes.
 pub const PART_ANNOTATION: &str = "build.bundle.part";
 /// Annotation on a layer of a release: the environment that it is for.
@@ -67,5 +66,5 @@ pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 pub const STATEMENT_PAYLOAD: &str = "application/vnd.in-toto+json";
 /// Annotation with the value `false`: nobody waits for this object to become healthy.
 pub const WAIT_ANNOTATION: &str = "bundle.build/wait";
-/// Annotation with the value `disabled`: the object is pruned only on a person's signed word.
+/// Annotation with the value `disabled`: the object is never pruned, a person deletes it.
 pub const PRUNE_ANNOTATION: &str = "bundle.build/prune";

@@ -20,8 +20,12 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
 pub enum Decision {
     /// It is new and good. Store this floor first, then act.
     Accept(TrustFloor),
-    /// It is the one that was accepted last. [`standing`] says whether it is still in order.
+    /// It states what was accepted last and is in order itself: it may replace the one that is stored, whose signatures
+    /// may have become too few.
     Unchanged,
+    /// It states what was accepted last and is not in order itself. What is stored stays: who can move a tag must not be
+    /// able to take signatures away. [`standing`] says whether the stored one is still in order.
+    Weaker(Reason),
     /// It changes nothing: what runs goes on.
     Refuse(Reason),
 }
@@ -42,7 +46,10 @@ pub fn decide(
         return Decision::Refuse(reason);
     }
     if floor.record.as_ref().is_some_and(|last| last.digest == record.digest()) {
-        return Decision::Unchanged;
+        return match standing(record, root, now) {
+            Ok(()) => Decision::Unchanged,
+            Err(reason) => Decision::Weaker(reason),
+        };
     }
     match check_new(record, between, root, floor, now) {
         Ok(()) => Decision::Accept(floor.after(record, root)),

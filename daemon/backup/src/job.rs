@@ -1,7 +1,7 @@
 //! The Job that takes one restore point.
 
 use bundles_release::names::{BACKUP_LABEL, RELEASE_ANNOTATION, SUBSCRIPTION_LABEL};
-use daemon_cluster::BackupVolume;
+use daemon_cluster::{BackupVolume, container_security, pod_security};
 use k8s_openapi::api::{batch::v1::Job, core::v1::PersistentVolumeClaim};
 use serde_json::{Value, json};
 
@@ -28,16 +28,14 @@ fn named_path(name: &str) -> String {
     format!("{FOLDER}/{name}.rdb")
 }
 
-/// The Job: our guest clears what an earlier pod left, the tools of the data service write and check the file, our
-/// guest gives it its name.
+/// The Job: our guest deletes restore points of forgotten releases and clears what an earlier pod left, the tools of the
+/// data service write and check the file, our guest gives it its name.
 #[allow(clippy::expect_used, reason = "the literal below is a Job; a test reads it")]
 pub(crate) fn job(request: &RestorePointRequest<'_>, image: &str, tools: &[Tool]) -> Job {
     let name = request.name.as_str();
-    let security = json!({
-        "allowPrivilegeEscalation": false,
-        "readOnlyRootFilesystem": true,
-        "capabilities": { "drop": ["ALL"] },
-    });
+    let security = container_security();
+    let mut pod_security = pod_security();
+    pod_security["fsGroup"] = json!(65532);
     let container = |name: &str, image: &str| {
         json!({
             "name": name,
@@ -57,7 +55,13 @@ pub(crate) fn job(request: &RestorePointRequest<'_>, image: &str, tools: &[Tool]
         container["args"] = arguments;
         container
     };
-    let mut before = vec![guest("clear", json!(["guest", "discard", partial_path(name)]))];
+    let old = request.forgotten.iter().enumerate();
+    let mut before: Vec<Value> = old
+        .map(|(index, old)| {
+            guest(&format!("forget-{index}"), json!(["guest", "discard", named_path(old.as_str())]))
+        })
+        .collect();
+    before.push(guest("clear", json!(["guest", "discard", partial_path(name)])));
     before.extend(tools.iter().map(|tool| {
         let mut container = container(tool.name, image);
         container["command"] = json!(tool.command);
@@ -83,13 +87,7 @@ pub(crate) fn job(request: &RestorePointRequest<'_>, image: &str, tools: &[Tool]
                     "restartPolicy": "Never",
                     "automountServiceAccountToken": false,
                     "enableServiceLinks": false,
-                    "securityContext": {
-                        "runAsNonRoot": true,
-                        "runAsUser": 65532,
-                        "runAsGroup": 65532,
-                        "fsGroup": 65532,
-                        "seccompProfile": { "type": "RuntimeDefault" },
-                    },
+                    "securityContext": pod_security,
                     "initContainers": before,
                     "containers": [confirm],
                     "volumes": [{ "name": "backup", "persistentVolumeClaim": { "claimName": VOLUME } }],

@@ -37,6 +37,8 @@ pub struct RestorePointRequest<'a> {
     pub guest: &'a str,
     /// The volume.
     pub volume: &'a BackupVolume,
+    /// Restore points of releases that are being forgotten: deleted first, which makes room.
+    pub forgotten: &'a [ShortName],
     /// Whether a release was ever kept here. If not, a workload without one ready replica has no data yet: it is what
     /// a failed first install left.
     pub was_kept: bool,
@@ -89,7 +91,7 @@ pub async fn restore_point(
     let name = request.name.as_str();
     match cluster.job_state(request.namespace, name, CONFIRM).await.map_err(error)? {
         JobState::Running => return Ok(RestorePointProgress::Running),
-        JobState::Failed { message } => return failed(message),
+        JobState::Failed { message } => return failed(with_advice(message, request.namespace)),
         JobState::Complete { message } => return Ok(read_report(request, message)),
         JobState::Absent => {}
     }
@@ -112,6 +114,18 @@ pub async fn restore_point(
     cluster.ensure_claim(request.namespace, &job::claim(request.volume)).await.map_err(error)?;
     cluster.ensure_job(request.namespace, &job::job(request, image, &tools)).await.map_err(error)?;
     Ok(RestorePointProgress::Running)
+}
+
+/// Adds what to type when the volume is full.
+fn with_advice(message: String, namespace: &str) -> String {
+    if !message.contains("No space left on device") {
+        return message;
+    }
+    format!(
+        "{message}; the volume {VOLUME} is full: raise spec.backup.size, copy what is to be kept, and \
+         kubectl -n {namespace} delete persistentvolumeclaim {VOLUME}, which deletes all restore points on it; the next \
+         attempt makes a new one"
+    )
 }
 
 /// The live workload of the service; none if the API server says that there is none.
@@ -171,6 +185,7 @@ mod tests {
             name: &name,
             guest: "registry.example/bundle@sha256:0",
             volume: &volume,
+            forgotten: &["pre-0000-1-cache".parse().unwrap()],
             was_kept: true,
         };
         let tools = redis::tools("cache", 6379, &job::partial_path(name.as_str()));
@@ -184,7 +199,11 @@ mod tests {
             .chain(pod["containers"].as_array().unwrap())
             .map(|container| container["name"].as_str().unwrap())
             .collect();
-        assert_eq!(names, ["clear", "save", "check", "confirm"]);
+        assert_eq!(names, ["forget-0", "clear", "save", "check", "confirm"]);
+        assert_eq!(
+            pod["initContainers"][0]["args"],
+            serde_json::json!(["helper", "discard", "/backup/pre-0000-1-cache.rdb"])
+        );
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
         for container in pod["initContainers"].as_array().unwrap() {
             assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
@@ -193,6 +212,13 @@ mod tests {
             serde_json::to_value(job::claim(&volume)).unwrap()["spec"]["resources"]["requests"]["storage"],
             "1Gi"
         );
+    }
+
+    #[test]
+    fn a_full_volume_says_what_to_type() {
+        let text = with_advice("save: No space left on device".to_owned(), "shop");
+        assert!(text.contains("kubectl -n shop delete persistentvolumeclaim bundle-backup"), "{text}");
+        assert_eq!(with_advice("else".to_owned(), "shop"), "else");
     }
 
     #[test]
@@ -210,6 +236,7 @@ mod tests {
             name: &name,
             guest: "",
             volume: &volume,
+            forgotten: &[],
             was_kept: true,
         };
         let text = format!("{{\"digest\":\"{}\",\"size\":9}}", Digest::of(b"x"));

@@ -5,8 +5,9 @@ use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 use crate::{
-    Release, Subscription,
+    Release, Subscription, container_security,
     permissions::{PermissionScope, rules},
+    pod_security,
 };
 
 /// Name of the Deployment, the account and the roles.
@@ -25,9 +26,14 @@ pub struct InstallOptions {
     pub arguments: Vec<String>,
 }
 
+impl InstallOptions {
+    /// The usual namespace of the daemon.
+    pub const NAMESPACE: &'static str = "bundle-system";
+}
+
 impl Default for InstallOptions {
     fn default() -> Self {
-        Self { namespace: "bundle-system".to_owned(), targets: Vec::new(), arguments: Vec::new() }
+        Self { namespace: Self::NAMESPACE.to_owned(), targets: Vec::new(), arguments: Vec::new() }
     }
 }
 
@@ -121,12 +127,7 @@ fn deployment(image: &str, options: &InstallOptions, labels: &Value) -> Value {
                     "automountServiceAccountToken": true,
                     "enableServiceLinks": false,
                     "terminationGracePeriodSeconds": 15,
-                    "securityContext": {
-                        "runAsNonRoot": true,
-                        "runAsUser": 65532,
-                        "runAsGroup": 65532,
-                        "seccompProfile": { "type": "RuntimeDefault" },
-                    },
+                    "securityContext": pod_security(),
                     "containers": [{
                         "name": "daemon",
                         "image": image,
@@ -147,11 +148,7 @@ fn deployment(image: &str, options: &InstallOptions, labels: &Value) -> Value {
                             "requests": { "cpu": "20m", "memory": "48Mi" },
                             "limits": { "memory": "256Mi" },
                         },
-                        "securityContext": {
-                            "allowPrivilegeEscalation": false,
-                            "readOnlyRootFilesystem": true,
-                            "capabilities": { "drop": ["ALL"] },
-                        },
+                        "securityContext": container_security(),
                     }],
                 },
             },

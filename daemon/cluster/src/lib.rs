@@ -25,6 +25,7 @@ mod objects;
 mod permissions;
 mod release;
 mod resources;
+mod security;
 mod statuses;
 mod subscription;
 
@@ -45,8 +46,9 @@ pub use permissions::{PERMISSIONS, PermissionReason, PermissionScope};
 pub use release::{
     DocumentPart, Release, ReleaseObjectSpec, ReleaseObjectStatus, RestorePointRecord, release_object_name,
 };
+pub use security::{container_security, pod_security};
 pub use subscription::{
-    AcceptedRecord, BackupVolume, Cleared, ConfigMapKey, Denied, Hold, InventoryReference, NodeRegistry, Pin,
-    RegistryEndpoint, RegistryScheme, RunningRelease, Subscription, SubscriptionSpec, SubscriptionStatus,
-    TrustRootSource,
+    AcceptedRecord, BackupVolume, Cleared, ConfigMapKey, ConfirmedPrune, Denied, Hold, InventoryReference,
+    NodeRegistry, Pin, RegistryEndpoint, RegistryScheme, RunningRelease, Subscription, SubscriptionSpec,
+    SubscriptionStatus, TrustRootSource,
 };

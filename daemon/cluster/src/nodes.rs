@@ -21,7 +21,7 @@ use kube::{
 use registry_wire::Digest;
 use serde_json::json;
 
-use crate::{Cluster, ClusterError, DocumentOwner, Verb, error::status_of};
+use crate::{Cluster, ClusterError, DocumentOwner, Verb, container_security, error::status_of, pod_security};
 
 /// An image error counts after this time: registries hiccup.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
@@ -167,11 +167,7 @@ fn counts(node: &Node) -> bool {
     reason = "the literal below is a pod; a test reads it"
 )]
 pub fn warm_pod(name: &str, node: &str, request: &WarmRequest<'_>) -> Pod {
-    let security = json!({
-        "allowPrivilegeEscalation": false,
-        "readOnlyRootFilesystem": true,
-        "capabilities": { "drop": ["ALL"] },
-    });
+    let security = container_security();
     let mounts = json!([{ "name": "guest", "mountPath": GUEST_FOLDER }]);
     let containers: Vec<_> = request
         .images
@@ -208,12 +204,7 @@ pub fn warm_pod(name: &str, node: &str, request: &WarmRequest<'_>) -> Pod {
             "terminationGracePeriodSeconds": 0,
             "automountServiceAccountToken": false,
             "enableServiceLinks": false,
-            "securityContext": {
-                "runAsNonRoot": true,
-                "runAsUser": 65532,
-                "runAsGroup": 65532,
-                "seccompProfile": { "type": "RuntimeDefault" },
-            },
+            "securityContext": pod_security(),
             "initContainers": [{
                 "name": "guest",
                 "image": request.guest,

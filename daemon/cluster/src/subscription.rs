@@ -87,6 +87,9 @@ pub struct SubscriptionSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub cleared: Vec<Cleared>,
+    /// Lets one release prune more objects than is allowed without a person's word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_prune: Option<ConfirmedPrune>,
 }
 
 const fn default_poll() -> u32 {
@@ -216,6 +219,19 @@ pub struct Cleared {
     pub by: String,
 }
 
+/// A person's word that one release may prune more than the limit. What holds data stays all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConfirmedPrune {
+    /// The release.
+    #[schemars(with = "String", regex(pattern = DIGEST_PATTERN))]
+    pub digest: Digest,
+    /// Why.
+    pub reason: String,
+    /// Who says so.
+    pub by: String,
+}
+
 /// What the daemon knows of a subscription.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -223,7 +239,7 @@ pub struct SubscriptionStatus {
     /// The generation of the subscription that this is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Progressing`, `Pinned`, `Held`, `Denied`, `ChannelVerified`.
+    /// `Ready`, `Progressing`, `Pinned`, `Held`, `Denied`, `Pruned`, `ChannelVerified`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The newest record of the channel that was accepted.

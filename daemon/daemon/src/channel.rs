@@ -347,6 +347,10 @@ async fn ask(
             *tag = Some(found.digest());
             Ok(None)
         }
+        Decision::Weaker(reason) => {
+            tracing::warn!(record = document.version, %reason, "the tag names the accepted record in a form that does not stand; the stored one stays");
+            Ok(None)
+        }
         Decision::Refuse(reason) => fault(reason.word(), format!("{reason}; {}", reason.hint())),
     }
 }

@@ -57,7 +57,7 @@ impl CommandError {
                 Some(format!("kubectl -n {namespace} get subscriptions"))
             }
             Self::NothingRuns { subscription } | Self::NotDenied { subscription, .. } => {
-                Some(format!("bundle status {subscription}"))
+                Some(format!("bundle status {subscription} --context NAME"))
             }
             Self::Cluster { source, .. } => source.hint().map(str::to_owned),
             Self::Empty { .. } => None,

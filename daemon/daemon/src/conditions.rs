@@ -4,11 +4,18 @@ use daemon_cluster::{
     AcceptedRecord, ConditionStatus, RunningRelease, Subscription, SubscriptionStatus, release_object_name,
     set_condition,
 };
-use daemon_plan::{Health, Phase, Target, rollout::ObjectFact};
+use daemon_plan::{
+    Health, Phase, Target,
+    prune::left_to_people,
+    rollout::{Fact, ObjectFact, is_in_place},
+};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::{follower::Table, journal::told, work::Work};
+use crate::{advice, follower::Table, journal::told, work::Work};
+
+/// How many objects are named.
+const TOLD: usize = 3;
 
 /// One condition: whether it holds, one word, and a text.
 type Word = (ConditionStatus, String, String);
@@ -20,6 +27,7 @@ pub(crate) struct Summary {
     pinned: Option<Word>,
     held: Option<Word>,
     denied: Option<Word>,
+    pruned: Option<Word>,
     channel: Option<Word>,
     accepted: Option<AcceptedRecord>,
     running: Option<RunningRelease>,
@@ -37,6 +45,7 @@ impl Summary {
             pinned: None,
             held: None,
             denied: None,
+            pruned: None,
             channel: None,
             accepted: None,
             running: None,
@@ -106,6 +115,7 @@ impl Summary {
             pinned,
             held,
             denied,
+            pruned: work.and_then(pruned),
             channel: Some(channel),
             accepted: table.view.accepted.clone(),
             running,
@@ -121,15 +131,26 @@ impl Summary {
 fn readiness(table: &Table, work: Option<&Work>, runs: &str, trouble: Option<&str>) -> Word {
     let says = |status, reason: &str, message: String| (status, reason.to_owned(), message);
     let latest = table.journals.latest();
-    if let Some(latest) = latest
-        && matches!(latest.phase, Phase::FirstInstallFailed { .. } | Phase::RollbackFailed { .. })
-    {
-        let (_, message) = told(latest);
-        return says(ConditionStatus::False, latest.phase_name(), message.unwrap_or_default());
+    let (home, name) = (table.subscription.namespace().unwrap_or_default(), table.subscription.name_any());
+    let clear = |release| format!("to try it again: {}", advice::clear(&home, &name, release));
+    if let Some(latest) = latest {
+        let next = match &latest.phase {
+            Phase::FirstInstallFailed { .. } => Some(clear(&latest.release)),
+            // What was kept before goes on being repaired, and counts for what it is now.
+            Phase::RollbackFailed { .. } if !work.is_some_and(is_well) => {
+                Some(format!("the repair goes on: {}", advice::show(&home, &name)))
+            }
+            _ => None,
+        };
+        if let Some(next) = next {
+            let (_, message) = told(latest);
+            let message = format!("{}; {runs}; {next}", message.unwrap_or_default());
+            return says(ConditionStatus::False, latest.phase_name(), message);
+        }
     }
     match &table.target {
         Target::Denied { release, reason } => {
-            let clear = format!("bundle status shows why; `bundle clear {release}` lets it be tried again");
+            let clear = clear(release);
             says(ConditionStatus::False, "Denied", format!("release {release}: {reason}; {runs}; {clear}"))
         }
         Target::Refused { reason, .. } => {
@@ -166,16 +187,44 @@ fn readiness(table: &Table, work: Option<&Work>, runs: &str, trouble: Option<&st
     }
 }
 
-/// What is not well of a release that is kept.
-fn unwell(work: &Work) -> Option<String> {
-    if !matches!(work.state.phase, Phase::Kept) {
+/// Whether a kept release is known to be in place.
+fn is_well(work: &Work) -> bool {
+    matches!(work.state.phase, Phase::Kept) && is_in_place(&work.seen)
+}
+
+/// Whether a kept release left something behind that is for people to delete; none if that is not known.
+fn pruned(work: &Work) -> Option<Word> {
+    let (Phase::Kept, Fact::Known(plan), Fact::Known(inventory)) =
+        (&work.state.phase, &work.seen.plan, &work.seen.inventory)
+    else {
         return None;
+    };
+    let keys = plan.keys();
+    let left = left_to_people(inventory, &keys);
+    if left.is_empty() {
+        return Some((ConditionStatus::True, "NothingLeft".to_owned(), String::new()));
     }
+    let mut commands: Vec<String> = left.iter().take(TOLD).map(|entry| advice::delete(&entry.key)).collect();
+    if let Some(more) = left.len().checked_sub(TOLD).filter(|more| *more > 0) {
+        commands.push(format!("and {more} more"));
+    }
+    let message = format!(
+        "the release no longer has these, and they stay since they hold data or say so; when they may go: {}",
+        commands.join("; ")
+    );
+    Some((ConditionStatus::False, "LeftToPeople".to_owned(), message))
+}
+
+/// What is not well of a release that is kept. What it no longer has may be as it is.
+fn unwell(work: &Work) -> Option<String> {
+    let (Phase::Kept, Fact::Known(plan)) = (&work.state.phase, &work.seen.plan) else { return None };
+    let wanted = plan.keys();
     let rejected = work.seen.objects.iter().find_map(|(_, fact)| match fact {
         ObjectFact::Rejected(failure) => Some(failure.message.clone()),
         _ => None,
     });
-    let health = work.seen.health.iter().find_map(|(key, health)| match health {
+    let mut own = work.seen.health.iter().filter(|(key, _)| wanted.contains(key));
+    let health = own.find_map(|(key, health)| match health {
         Health::Failed(failure) => Some(format!("{key}: {}", failure.message)),
         Health::Degraded { message } | Health::Progressing { message } => Some(format!("{key}: {message}")),
         Health::Healthy | Health::Unknown => None,
@@ -203,8 +252,11 @@ pub(crate) fn describe_status(
     set("Pinned", summary.pinned, "NotPinned");
     set("Held", summary.held, "NotHeld");
     set("Denied", summary.denied, "NothingDenied");
-    if let Some(channel) = summary.channel {
-        set("ChannelVerified", Some(channel), "");
+    // What is not known for now stays as it was said last.
+    for (kind, word) in [("Pruned", summary.pruned), ("ChannelVerified", summary.channel)] {
+        if word.is_some() {
+            set(kind, word, "");
+        }
     }
     if summary.complete {
         // What is silent for now was accepted before all the same.

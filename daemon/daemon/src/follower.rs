@@ -12,6 +12,7 @@ use daemon_cluster::{
 };
 use daemon_plan::{
     RolloutState, Step, Target, decide_target, next,
+    rollout::PruneWord,
     target::{Circumstances, rollout_for},
 };
 use jiff::Timestamp;
@@ -20,7 +21,7 @@ use registry_client::{Options, Registry, Scheme};
 use registry_wire::Digest;
 
 use crate::{
-    Clock, DaemonOptions,
+    Clock, DaemonOptions, advice,
     channel::{ChannelFollower, ChannelView},
     conditions::{Summary, describe_status},
     contents::Contents,
@@ -136,7 +137,7 @@ impl Follower {
             Err(message) => return self.refuse_subscription(subscription, message).await,
         };
         if self.bound.as_ref() != Some(&binding) {
-            // What was read for another place or registry does not hold here. The release is set anew below.
+            // What was read for another place or registry does not hold here.
             self.contents.clear();
             self.work = None;
             self.bound = Some(binding.clone());
@@ -182,6 +183,7 @@ impl Follower {
             let Some(work) = &mut self.work else { return Ok(None) };
             work.seen.target = Some(table.target.clone());
             work.seen.limits = limits(&table.subscription, self.options.resync);
+            work.seen.prune_word = prune_word(&table.subscription, self.cluster.home(), &work.state.release);
             if let Some(status) = &table.subscription.status {
                 work.seen.denied = work.is_denied(status);
             }
@@ -330,7 +332,7 @@ const fn is_lost(error: &Trouble) -> bool {
     matches!(error, Trouble::Cluster { source: ClusterError::LeaseLost { .. } })
 }
 
-/// What is bound into objects. The release in it is a stand-in, set for each release that is read.
+/// What is bound into objects.
 fn binding_of(subscription: &Subscription) -> Result<Binding, String> {
     let spec = &subscription.spec;
     let namespace: NamespaceName =
@@ -344,7 +346,15 @@ fn binding_of(subscription: &Subscription) -> Result<Binding, String> {
             prefix: map.prefix.clone().unwrap_or_else(|| spec.repository.clone()),
         },
     );
-    Ok(Binding { registry, namespace, subscription: name, release: Digest::of(b"") })
+    Ok(Binding { registry, namespace, subscription: name })
+}
+
+fn prune_word(subscription: &Subscription, home: &str, release: &Digest) -> PruneWord {
+    let word = subscription.spec.confirmed_prune.as_ref();
+    PruneWord {
+        given: word.is_some_and(|word| word.digest == *release),
+        command: advice::confirm_prune(home, &subscription.name_any(), release),
+    }
 }
 
 fn target_of(subscription: &Subscription, journals: &Journals, view: &ChannelView, now: Timestamp) -> Target {

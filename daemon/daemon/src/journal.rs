@@ -6,7 +6,7 @@ use daemon_cluster::{
     Cluster, ClusterError, Condition, ConditionStatus, DocumentOwner, DocumentPart, Release,
     ReleaseObjectStatus, RestorePointRecord, Subscription, set_condition,
 };
-use daemon_plan::{Phase, RolloutState};
+use daemon_plan::{Phase, RolloutState, names::ShortName};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use registry_wire::Digest;
@@ -141,20 +141,25 @@ impl Journals {
         self.releases.sort_by_key(|release| release.status.as_ref().map_or(0, |status| status.sequence));
     }
 
-    /// Forgets old releases: all but the newest, and those in `keep`.
+    /// Old releases: all but the newest, and those in `keep`.
+    fn old(&self, keep: &BTreeSet<Digest>) -> impl Iterator<Item = &Release> {
+        let surplus = self.releases.len().saturating_sub(REMEMBERED);
+        self.releases.iter().take(surplus).filter(|release| !keep.contains(&release.spec.digest))
+    }
+
+    /// The restore points of old releases, which go with them.
+    pub(crate) fn old_restore_points(&self, keep: &BTreeSet<Digest>) -> Vec<ShortName> {
+        let points = self.old(keep).filter_map(|release| release.status.as_ref());
+        points.flat_map(|status| &status.restore_points).map(|point| point.name.clone()).collect()
+    }
+
+    /// Forgets old releases.
     pub(crate) async fn forget_old(
         &mut self,
         cluster: &Cluster,
         keep: &BTreeSet<Digest>,
     ) -> Result<(), Trouble> {
-        let surplus = self.releases.len().saturating_sub(REMEMBERED);
-        let old: Vec<Release> = self
-            .releases
-            .iter()
-            .take(surplus)
-            .filter(|release| !keep.contains(&release.spec.digest))
-            .cloned()
-            .collect();
+        let old: Vec<Release> = self.old(keep).cloned().collect();
         for release in old {
             cluster.forget_release(&release).await?;
             self.releases.retain(|other| other.name_any() != release.name_any());

@@ -9,6 +9,7 @@
 //! - a reconcile that finds everything in place writes nothing, no status either;
 //! - an error leaves a fact unknown.
 
+mod advice;
 mod channel;
 mod clock;
 mod commands;

@@ -85,20 +85,5 @@ async fn fetch_signatures(
     if !signatures.is_empty() {
         return Ok(signatures);
     }
-    let referrers = registry.referrers(repository, &digest).await?;
-    let bundles =
-        referrers.iter().filter(|referrer| referrer.artifact_type.as_ref() == Some(&SIGSTORE_BUNDLE));
-    for referrer in bundles.take(MOST_SIGNATURES) {
-        let Some(manifest) = registry.get_manifest(repository, &Reference::Digest(referrer.digest)).await?
-        else {
-            continue;
-        };
-        let layers = manifest.image().map(|image| image.layers.as_slice()).unwrap_or_default();
-        for layer in layers.iter().filter(|layer| layer.media_type == SIGSTORE_BUNDLE).take(1) {
-            if layer.size <= BUNDLE_LIMIT {
-                signatures.push(registry.get_blob(repository, layer, BUNDLE_LIMIT).await?);
-            }
-        }
-    }
-    Ok(signatures)
+    Ok(registry.attached(repository, &digest, &SIGSTORE_BUNDLE, MOST_SIGNATURES, BUNDLE_LIMIT).await?)
 }

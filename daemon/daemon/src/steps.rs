@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bundles_objects::Binding;
 use bundles_trust::verify_release;
 use daemon_backup::{RestorePointProgress, RestorePointRequest, restore_point};
 use daemon_cluster::{
@@ -146,8 +145,7 @@ impl Follower {
     }
 
     fn read_contents(&mut self, table: &Table, release: Digest, documents: &Documents) {
-        let binding = Binding { release, ..table.binding.clone() };
-        match Contents::read(documents, &table.subscription.spec.environment, &binding) {
+        match Contents::read(documents, &table.subscription.spec.environment, &table.binding) {
             Ok(contents) if contents.release.digest() == release => {
                 let plan = contents.plan.clone();
                 self.contents.insert(release, contents);
@@ -224,6 +222,9 @@ impl Follower {
         });
         table.subscription = self.cluster.replace_subscription_status(&changed).await?;
         if let Some(work) = &mut self.work {
+            // What left the inventory is no longer looked at.
+            work.seen.objects.retain(|key, _| inventory.get(key).is_some());
+            work.seen.health.retain(|key, _| inventory.get(key).is_some());
             work.seen.inventory = Fact::Known(inventory);
         }
         self.cluster.drop_documents(&owner, &BTreeSet::from([reference.digest])).await?;
@@ -286,6 +287,7 @@ impl Follower {
             let mut policies =
                 previous.into_iter().chain([release]).filter_map(|digest| self.contents.get(&digest));
             let backup = policies.find_map(|contents| contents.policies.get(service)?.backup.as_ref());
+            let forgotten = table.journals.old_restore_points(&remembered(table));
             match backup {
                 None => {
                     RestorePoint::Failed { message: format!("nothing says how service {service} is saved") }
@@ -302,6 +304,7 @@ impl Follower {
                         name,
                         guest: &self.options.guest_image,
                         volume: &table.subscription.spec.backup,
+                        forgotten: &forgotten,
                         was_kept: previous.is_some(),
                     };
                     match restore_point(&self.cluster, &request).await? {
@@ -311,6 +314,8 @@ impl Follower {
                         RestorePointProgress::Confirmed(record) => {
                             // Noted first: the Job may be cleaned up.
                             table.journals.note_restore_point(&self.cluster, release, record).await?;
+                            // The Job has deleted the restore points of old releases.
+                            table.journals.forget_old(&self.cluster, &remembered(table)).await?;
                             RestorePoint::Confirmed
                         }
                     }

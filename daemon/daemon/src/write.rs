@@ -14,6 +14,9 @@ use serde_json::Value;
 /// How often conflicts are decided for one object before it is left for later.
 const ROUNDS: usize = 3;
 
+/// Characters of a value that are told.
+const LONGEST_VALUE: usize = 80;
+
 /// What became of writing an object.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Written {
@@ -66,7 +69,12 @@ pub(crate) async fn write_object(
                 }
                 Ok(Decision::Retry) => {}
                 Ok(Decision::Stop { conflicts }) => {
-                    return Ok(Written::Rejected(Failure::new(Reason::Conflict, undecided(key, &conflicts))));
+                    let live = match cluster.get(key).await? {
+                        Present::Present(live) => live,
+                        Present::Absent => continue,
+                    };
+                    let message = undecided(key, &conflicts, &intent, &live);
+                    return Ok(Written::Rejected(Failure::new(Reason::Conflict, message)));
                 }
                 Err(error) => {
                     return Ok(Written::Rejected(Failure::new(Reason::Conflict, format!("{key}: {error}"))));
@@ -94,12 +102,27 @@ pub(crate) fn foreign(key: &ObjectKey, live: &Value, subscription: &str) -> Opti
     }
 }
 
-fn undecided(key: &ObjectKey, conflicts: &[Conflict]) -> String {
+fn undecided(key: &ObjectKey, conflicts: &[Conflict], intent: &Value, live: &Value) -> String {
     let each: Vec<String> = conflicts
         .iter()
-        .map(|conflict| format!("{} is owned by {}", conflict.field.as_str(), conflict.manager))
+        .map(|Conflict { field, manager, .. }| {
+            let owned = format!("{field} is owned by {manager}");
+            if key.is("", "Secret") {
+                return owned;
+            }
+            format!("{owned}, who says {}; the release says {}", shown(field, live), shown(field, intent))
+        })
         .collect();
     format!("{key}: {}; let its manager give it up, or leave the field out of the recipe", each.join(", "))
+}
+
+/// A value in one short line.
+fn shown(field: &FieldPath, object: &Value) -> String {
+    let text = field.read(object).map_or_else(|| "nothing".to_owned(), Value::to_string);
+    match text.char_indices().nth(LONGEST_VALUE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 fn refusal(key: &ObjectKey, cause: RefusalCause, message: &str) -> String {
@@ -112,5 +135,37 @@ fn refusal(key: &ObjectKey, cause: RefusalCause, message: &str) -> String {
         RefusalCause::NotServed | RefusalCause::Forbidden | RefusalCause::Invalid => {
             format!("{key}: {message}")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_conflict_is_told_with_both_values_but_of_a_secret() {
+        let conflict = |field: &str| Conflict {
+            manager: "somebody".to_owned(),
+            subresource: None,
+            field: field.parse().unwrap(),
+        };
+        let key = ObjectKey::new("apps", "v1", "Deployment", Some("shop"), "api").unwrap();
+        let text = undecided(
+            &key,
+            &[conflict(".spec.minReadySeconds"), conflict(".spec.paused")],
+            &json!({"spec": {"minReadySeconds": 3, "paused": "x".repeat(200)}}),
+            &json!({"spec": {"minReadySeconds": 7}}),
+        );
+        assert!(
+            text.contains(".spec.minReadySeconds is owned by somebody, who says 7; the release says 3"),
+            "{text}"
+        );
+        assert!(text.contains("who says nothing; the release says \"xxx") && text.contains('…'), "{text}");
+        let secret = ObjectKey::new("", "v1", "Secret", Some("shop"), "token").unwrap();
+        let values = json!({"data": {"password": "aHVudGVyMg=="}});
+        let text = undecided(&secret, &[conflict(".data.password")], &values, &values);
+        assert!(text.contains(".data.password") && !text.contains("aHVudGVyMg"), "{text}");
     }
 }

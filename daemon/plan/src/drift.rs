@@ -7,9 +7,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    inventory::{Entry, Live},
     managed::{applied_fields, left_behind},
-    plan::PlannedObject,
     quantity::same_quantity,
 };
 
@@ -23,13 +21,6 @@ pub enum Drift {
         /// The fields, as paths for people.
         fields: Vec<String>,
     },
-}
-
-/// Whether nothing can have changed since we wrote the object, without looking into it.
-pub fn is_untouched(entry: &Entry, planned: &PlannedObject, live: &Live) -> bool {
-    entry.intent == planned.intent
-        && entry.uid.as_ref() == Some(&live.uid)
-        && entry.resource_version.as_deref() == Some(&live.resource_version)
 }
 
 /// Compares an intent with the live object, on which `manager` applies.

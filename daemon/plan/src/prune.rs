@@ -1,6 +1,6 @@
 //! What may be deleted, and what never.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bundles_release::names::PRUNE_ANNOTATION;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::{
 pub enum Guard {
     /// It may be pruned.
     Free,
-    /// It holds or defines data, or says that it must stay: only on a person's signed word.
+    /// It holds or defines data, or says that it must stay: a person deletes it, and it leaves the inventory then.
     Confirm,
     /// Never: a namespace takes everything in it along, also what is not ours.
     Never,
@@ -93,16 +93,14 @@ pub fn renamed(inventory: &Inventory, wanted: &BTreeSet<ObjectKey>) -> BTreeSet<
         .collect()
 }
 
+/// Entries that no wanted object accounts for and that are there to stay until a person deletes them.
+pub fn left_to_people<'a>(inventory: &'a Inventory, wanted: &BTreeSet<ObjectKey>) -> Vec<&'a Entry> {
+    let mut candidates = prune_candidates(inventory, wanted);
+    candidates.retain(|entry| entry.guard != Guard::Free && entry.uid.is_some());
+    candidates
+}
+
 /// How many objects one release may prune without a person's word: a fifth of the inventory, and ten in any case.
 pub fn prune_limit(inventory: &Inventory) -> usize {
     (inventory.len() / 5).max(10)
-}
-
-/// The candidates by guard, for the plan that people read.
-pub fn by_guard<'a>(candidates: &[&'a Entry]) -> BTreeMap<Guard, Vec<&'a ObjectKey>> {
-    let mut sorted: BTreeMap<Guard, Vec<&ObjectKey>> = BTreeMap::new();
-    for entry in candidates {
-        sorted.entry(entry.guard).or_default().push(&entry.key);
-    }
-    sorted
 }

@@ -77,13 +77,13 @@ pub fn status(object: &Value, now: Timestamp) -> Status {
         ("gateway.networking.k8s.io", "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute" | "UDPRoute") => {
             route(object)
         }
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(object),
         // They have no state of their own that could fail, or one that gates nothing: an Ingress may wait for an
-        // address for ever, an autoscaler for its first metrics, a disruption budget for pods that come later.
+        // address for ever, a disruption budget for pods that come later.
         (
             ""
             | "batch"
             | "policy"
-            | "autoscaling"
             | "networking.k8s.io"
             | "rbac.authorization.k8s.io"
             | "storage.k8s.io"
@@ -219,6 +219,21 @@ fn stateful_set(object: &Value) -> Status {
     }
     lacking(&[(number(object, "/status/currentReplicas"), want, "replicas are of the current revision")])
         .unwrap_or(Status::Current)
+}
+
+/// Whether the autoscaler has raised its workload to the least number of replicas. Until then the workload itself is
+/// judged by the single replica that it began with; from then on by `spec.replicas`, which the autoscaler has set.
+/// Metrics gate nothing: an autoscaler may wait for the first ones for ever.
+fn autoscaler(object: &Value) -> Status {
+    let is_off =
+        condition(object, "ScalingActive").is_some_and(|one| text(one, "/reason") == "ScalingDisabled");
+    let least = at(object, "/spec/minReplicas").as_i64().unwrap_or(1);
+    // The first replica is there without an autoscaler.
+    if is_off || least <= 1 {
+        return Status::Current;
+    }
+    let asked = number(object, "/status/currentReplicas").max(number(object, "/status/desiredReplicas"));
+    lacking(&[(asked, least, "replicas are asked for by the autoscaler")]).unwrap_or(Status::Current)
 }
 
 fn daemon_set(object: &Value) -> Status {

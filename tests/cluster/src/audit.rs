@@ -5,6 +5,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::Error;
 
@@ -23,6 +24,8 @@ pub struct AuditEvent {
     pub request_uri: String,
     /// Nothing was to be changed: the query holds `dryRun=All`.
     pub dry_run: bool,
+    /// What was sent; only of deletions, whose preconditions stand there.
+    pub request: Option<Value>,
     /// `ResponseComplete`; for a watch also `ResponseStarted`.
     pub stage: String,
     /// The HTTP status, 0 if there was none.
@@ -72,6 +75,7 @@ struct Line {
     #[serde(default)]
     user_agent: String,
     object_ref: Option<ObjectReference>,
+    request_object: Option<Value>,
     response_status: Option<Status>,
     request_received_timestamp: Timestamp,
     stage_timestamp: Timestamp,
@@ -114,6 +118,7 @@ fn parse(line: &str) -> Result<AuditEvent, Error> {
         user: event.user.username,
         user_agent: event.user_agent,
         object: event.object_ref,
+        request: event.request_object,
         request_uri: event.request_uri,
         stage: event.stage,
         code: event.response_status.map_or(0, |status| status.code),
@@ -139,6 +144,16 @@ mod tests {
         let event = parse(&LINE.replace("dryRun=All&", "")).unwrap();
         assert!(!event.dry_run && event.is_write());
         assert_eq!(event.object.unwrap().name, "b");
+    }
+
+    #[test]
+    fn a_deletion_shows_what_was_sent() {
+        let line = LINE.replace(
+            r#""verb":"create""#,
+            r#""verb":"delete","requestObject":{"kind":"DeleteOptions","preconditions":{"uid":"u"}}"#,
+        );
+        assert_eq!(parse(&line).unwrap().request.unwrap()["preconditions"]["uid"], "u");
+        assert_eq!(parse(LINE).unwrap().request, None);
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(crate) fn configure(machine: &Machine, subnet: Subnet, authority: &Authority
         json!({
             "apiVersion": "audit.k8s.io/v1", "kind": "Policy",
             "omitStages": ["RequestReceived"],
-            "rules": [{"level": "Metadata"}],
+            "rules": [{"level": "Request", "verbs": ["delete"]}, {"level": "Metadata"}],
         })
         .to_string(),
     )?;

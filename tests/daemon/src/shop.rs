@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bundles_release::{
     AssembledRelease, EnvironmentParts, PartObjects, Release, ReleaseImage, ReleaseParts,
     names::SIGNATURE_PREDICATE,
 };
 use bundles_trust::{
     Action, Channel, ChannelRecord, Owner, Payload, PrivateKey, ReleaseMark, Revoked, Role, RoleKeys,
-    RootMark, Signed, SystemRandomness, TrustRoot, TrustRootParts, TrustedKey, referrer, sign_release,
+    RootMark, Signed, SignedRecord, SignedRoot, SystemRandomness, TrustRoot, TrustRootParts, TrustedKey,
+    referrer, sign_release,
 };
 use jiff::{SignedDuration, Timestamp};
 use registry_client::{BlobSource, Registry};
-use registry_wire::{Digest, MediaType, Platform, Reference, RepositoryName};
+use registry_wire::{Digest, MediaType, Platform, Reference, RepositoryName, Tag};
 use serde_json::{Value, json};
 
 /// One part of a release.
@@ -33,8 +34,8 @@ pub struct Part {
 pub struct Shop {
     registry: Registry,
     repository: RepositoryName,
-    key: PrivateKey,
-    root: Signed<TrustRoot>,
+    keys: Vec<PrivateKey>,
+    root: SignedRoot,
     channel: Channel,
     version: u64,
     previous: Option<Digest>,
@@ -43,26 +44,48 @@ pub struct Shop {
 impl Shop {
     /// A shop with a new key that may sign everything.
     pub fn new(registry: Registry) -> Result<Self> {
-        let key = PrivateKey::generate(&mut SystemRandomness)?;
+        Self::of_owners(registry, &["alice"])
+    }
+
+    /// A shop of these owners with a key each: its channel moves only when all of them sign, a release needs any one.
+    pub fn of_owners(registry: Registry, owners: &[&str]) -> Result<Self> {
+        ensure!(!owners.is_empty(), "a shop has an owner");
         let channel: Channel = "shop/dev".parse()?;
-        let owner: Owner = "alice".parse()?;
-        let public = key.public().clone();
-        let keys: BTreeSet<_> = [public.hint()].into();
-        let members = RoleKeys { keys, threshold: 1 };
-        let roles = [Role::Root, Role::Release, Role::Channel(channel.clone())];
+        let mut keys = Vec::new();
+        let mut trusted = Vec::new();
+        for owner in owners {
+            let key = PrivateKey::generate(&mut SystemRandomness)?;
+            let owner: Owner = owner.parse()?;
+            trusted.push(TrustedKey { owner, key: key.public().clone(), not_after: None });
+            keys.push(key);
+        }
+        let hints: BTreeSet<_> = keys.iter().map(|key| key.public().hint()).collect();
+        let all = RoleKeys { threshold: u32::try_from(keys.len())?, keys: hints.clone() };
+        let any = RoleKeys { threshold: 1, keys: hints };
         let root = TrustRoot::new(TrustRootParts {
             product: "shop".parse()?,
             version: 1,
             expires: Timestamp::now() + SignedDuration::from_hours(24),
             development: false,
-            keys: vec![TrustedKey { owner, key: public, not_after: None }],
-            roles: roles.into_iter().map(|role| (role, members.clone())).collect(),
+            keys: trusted,
+            roles: [(Role::Root, all.clone()), (Role::Release, any), (Role::Channel(channel.clone()), all)]
+                .into(),
             revoked: Revoked::default(),
         })?;
         let payload = Payload::new(&root)?;
-        let bundle = payload.sign(&key);
-        let root = Signed::new(payload, vec![bundle])?;
-        Ok(Self { registry, repository: "shop".parse()?, key, root, channel, version: 0, previous: None })
+        let bundles = keys.iter().map(|key| payload.sign(key)).collect();
+        let root = Signed::new(payload, bundles)?;
+        Ok(Self { registry, repository: "shop".parse()?, keys, root, channel, version: 0, previous: None })
+    }
+
+    /// The keys of the owners.
+    pub fn keys(&self) -> &[PrivateKey] {
+        &self.keys
+    }
+
+    /// The channel.
+    pub const fn channel(&self) -> &Channel {
+        &self.channel
     }
 
     /// The repository of releases.
@@ -118,7 +141,7 @@ impl Shop {
         let manifest = release.manifest();
         self.registry.put_manifest(&self.repository, &Reference::Tag(release.tag()), manifest).await?;
         if sign {
-            let bundle = sign_release(&self.key, release.digest());
+            let bundle = sign_release(&self.keys[0], release.digest());
             let (manifest, blobs) = referrer(&manifest.descriptor(), &bundle, SIGNATURE_PREDICATE);
             for (descriptor, bytes) in blobs {
                 let source = BlobSource::from(bytes);
@@ -129,11 +152,22 @@ impl Shop {
         Ok(release)
     }
 
-    /// Promotes a release: the next record of the channel names it.
-    pub async fn promote(&mut self, release: &Release, action: Action) -> Result<()> {
+    /// Promotes a release: the next record of the channel names it, signed by all owners.
+    pub async fn promote(&mut self, release: &Release, action: Action) -> Result<SignedRecord> {
+        let record = self.next_record(release, action)?;
+        let keys: Vec<&PrivateKey> = self.keys.iter().collect();
+        let signed = sign(&record, &keys)?;
+        self.version += 1;
+        self.previous = Some(signed.digest());
+        self.put(&signed, [self.channel.version_tag(self.version), self.channel.tag()]).await?;
+        Ok(signed)
+    }
+
+    /// The record that would be the next of the channel.
+    pub fn next_record(&self, release: &Release, action: Action) -> Result<ChannelRecord> {
         let now = Timestamp::now();
         let mark = RootMark { version: 1, digest: self.root.digest() };
-        let record = ChannelRecord {
+        Ok(ChannelRecord {
             channel: self.channel.clone(),
             version: self.version + 1,
             previous: self.previous,
@@ -152,12 +186,11 @@ impl Shop {
             apply_by: now + SignedDuration::from_hours(1),
             expires: now + SignedDuration::from_hours(12),
             reason: "test".to_owned(),
-        };
-        let payload = Payload::new(&record)?;
-        let bundle = payload.sign(&self.key);
-        let signed = Signed::new(payload, vec![bundle])?;
-        self.version += 1;
-        self.previous = Some(signed.digest());
+        })
+    }
+
+    /// Puts a record under tags, whoever signed it.
+    pub async fn put(&self, signed: &SignedRecord, tags: impl IntoIterator<Item = Tag>) -> Result<()> {
         let manifest = signed.manifest();
         // The signatures stand in the manifest; registries ask for them as blobs all the same.
         let bundles = signed.bundles().iter().map(|bundle| bundle.bytes().to_vec());
@@ -165,7 +198,7 @@ impl Shop {
             let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
             self.registry.put_blob(&self.repository, digest, size, &BlobSource::from(bytes)).await?;
         }
-        for tag in [self.channel.version_tag(self.version), self.channel.tag()] {
+        for tag in tags {
             self.registry
                 .put_manifest(&self.repository, &Reference::Tag(tag), &manifest)
                 .await
@@ -173,6 +206,13 @@ impl Shop {
         }
         Ok(())
     }
+}
+
+/// Signs a record with these keys.
+pub fn sign(record: &ChannelRecord, keys: &[&PrivateKey]) -> Result<SignedRecord> {
+    let payload = Payload::new(record)?;
+    let bundles = keys.iter().map(|key| payload.sign(key)).collect();
+    Ok(Signed::new(payload, bundles)?)
 }
 
 /// Labels that every object of a service has.
@@ -214,34 +254,45 @@ pub fn container(name: &str, image: (Digest, u64), more: &[(&str, Value)]) -> Va
     json!(container)
 }
 
-/// The part `api`: a Deployment and a Service.
+/// The part `api`.
 pub fn api(image: (Digest, u64), mark: &str, more: &[(&str, Value)], deadline: u32) -> Part {
-    let labels = labels("api");
+    stateless("api", image, mark, more, deadline)
+}
+
+/// A part without data: a Deployment and a Service.
+pub fn stateless(
+    name: &str,
+    image: (Digest, u64),
+    mark: &str,
+    more: &[(&str, Value)],
+    deadline: u32,
+) -> Part {
+    let labels = labels(name);
     let mut fields = vec![("env", json!([{ "name": "MARK", "value": mark }]))];
     fields.extend(more.iter().cloned());
     Part {
-        name: "api".to_owned(),
+        name: name.to_owned(),
         image,
         policy: policy("deployment", "stateless", deadline, &[]),
         objects: vec![
             json!({
                 "apiVersion": "v1", "kind": "Service",
-                "metadata": { "name": "api", "labels": labels },
-                "spec": { "selector": { "app.kubernetes.io/name": "api" },
+                "metadata": { "name": name, "labels": labels },
+                "spec": { "selector": { "app.kubernetes.io/name": name },
                           "ports": [{ "name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP" }] },
             }),
             json!({
                 "apiVersion": "apps/v1", "kind": "Deployment",
-                "metadata": { "name": "api", "labels": labels },
+                "metadata": { "name": name, "labels": labels },
                 "spec": {
                     "replicas": 1,
-                    "selector": { "matchLabels": { "app.kubernetes.io/name": "api" } },
+                    "selector": { "matchLabels": { "app.kubernetes.io/name": name } },
                     "template": {
                         "metadata": { "labels": labels },
                         "spec": {
                             "securityContext": { "runAsNonRoot": true, "runAsUser": 65532 },
                             "terminationGracePeriodSeconds": 1,
-                            "containers": [container("api", image, &fields)],
+                            "containers": [container(name, image, &fields)],
                         },
                     },
                 },

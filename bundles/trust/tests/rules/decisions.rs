@@ -133,6 +133,7 @@ fn times() {
         Decision::Refuse(reason) => reason.word(),
         Decision::Accept(_) => "Accept",
         Decision::Unchanged => "Unchanged",
+        Decision::Weaker(_) => "Weaker",
     };
     let document = record(None, "r1");
     let signed = approved(&document);
@@ -149,10 +150,11 @@ fn times() {
     // Once accepted, the record stays the accepted one, and its standing says what time does to it.
     let floor = accept(&signed, &floor());
     let late = document.expires + hours(1);
-    assert_eq!(decide(&signed, &[], &root(), &floor, late), Decision::Unchanged);
+    let expired = Reason::Expired { expires: document.expires };
+    assert_eq!(decide(&signed, &[], &root(), &floor, late), Decision::Weaker(expired.clone()));
     assert_eq!(standing(&signed, &root(), now()), Ok(()));
     assert_eq!(standing(&signed, &root(), document.apply_by + hours(1)), Ok(()));
-    assert_eq!(standing(&signed, &root(), late), Err(Reason::Expired { expires: document.expires }));
+    assert_eq!(standing(&signed, &root(), late), Err(expired));
     // A clock far behind what was accepted is wrong; a small difference is none.
     let mut next = record(Some(&signed), "r2");
     next.not_before = document.not_before - hours(24);
@@ -256,13 +258,33 @@ fn roots_of_records() {
     role.keys = ["carol", "dave", "erin"].iter().map(|name| key(name).hint()).collect();
     let rotated = first.advance(&signed_root(parts, &["alice", "bob"])).unwrap();
     let held = accept(&old, &floor_before).with_root(&rotated);
-    assert_eq!(decide(&old, &[], &rotated, &held, now()), Decision::Unchanged);
+    assert!(matches!(decide(&old, &[], &rotated, &held, now()), Decision::Weaker(Reason::WrongKey { .. })));
     assert!(matches!(standing(&old, &rotated, now()), Err(Reason::WrongKey { .. })));
+    // The same record signed by those who may sign now is in order, and takes the place of the old signatures.
+    let signed_anew = signed(old.document(), &["dave", "erin"]);
+    assert_eq!(decide(&signed_anew, &[], &rotated, &held, now()), Decision::Unchanged);
     let mut next = record(Some(&old), "r2");
     next.root = rotated.mark();
     assert!(matches!(refuse_at(&approved(&next), &rotated, &held, now()), Reason::WrongKey { .. }));
     let next = signed(&next, &["dave", "erin"]);
     assert!(matches!(decide(&next, &[], &rotated, &held, now()), Decision::Accept(_)));
+}
+
+#[test]
+fn signatures_cannot_be_taken_away() {
+    let first = record(None, "r1");
+    let floor = accept(&approved(&first), &floor());
+    for (signers, takes) in [
+        (&["alice", "carol"][..], true),
+        (&["alice", "bob", "carol"], true),
+        (&["alice"], false),
+        (&["mallory", "ci"], false),
+        (&["carol", "carol-2"], false),
+    ] {
+        let decision = decide(&signed(&first, signers), &[], &root(), &floor, now());
+        assert_eq!(decision == Decision::Unchanged, takes, "{signers:?}: {decision:?}");
+        assert_eq!(matches!(decision, Decision::Weaker(_)), !takes, "{signers:?}");
+    }
 }
 
 #[test]
@@ -376,6 +398,10 @@ fn no_history_leads_a_follower_astray() {
                     floor = next;
                 }
                 Decision::Unchanged => {
+                    prop_assert!(step.owners().len() >= 2, "{:?}", step.signers);
+                    prop_assert_eq!(floor.record.as_ref().map(|last| last.digest), Some(record.digest()));
+                }
+                Decision::Weaker(_) => {
                     prop_assert_eq!(floor.record.as_ref().map(|last| last.digest), Some(record.digest()));
                 }
                 Decision::Refuse(reason) => drop(refused.borrow_mut().insert(reason.word())),

@@ -14,7 +14,7 @@ mod write;
 
 use jiff::Timestamp;
 
-pub use observed::{Fact, Limits, ObjectFact, Observed, PodReference, RestorePoint};
+pub use observed::{Fact, Limits, ObjectFact, Observed, PodReference, PruneWord, RestorePoint};
 pub use state::{Outcome, Phase, Progress, Protection, Refusal, RefusalReason, RolloutState, Verdict};
 pub use step::{InventoryChange, Step};
 
@@ -45,6 +45,12 @@ pub fn next(state: &RolloutState, seen: &Observed, now: Timestamp) -> Step {
         | Phase::FirstInstallFailed { .. }
         | Phase::RollbackFailed { .. } => Step::Done,
     }
+}
+
+/// Whether all objects of a kept release are known to be as intended and well.
+pub fn is_in_place(seen: &Observed) -> bool {
+    let (Fact::Known(plan), Fact::Known(inventory)) = (&seen.plan, &seen.inventory) else { return false };
+    inventory.covers(plan) && write::Lack::of(plan.objects(), plan, inventory, seen).is_nothing()
 }
 
 /// A rollout whose release is no longer the target ends: at once before the first write, by giving way to the newer

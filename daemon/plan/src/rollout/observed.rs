@@ -82,6 +82,15 @@ pub struct PodReference {
     pub uid: Uid,
 }
 
+/// A person's word on pruning more than [`crate::prune::prune_limit`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PruneWord {
+    /// Whether it was given for the release.
+    pub given: bool,
+    /// How it is given: a command for people.
+    pub command: String,
+}
+
 /// How long things may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -150,8 +159,8 @@ pub struct Observed {
     pub stuck_pods: Vec<PodReference>,
     /// Whether the release stands on the list of denied ones.
     pub denied: bool,
-    /// Objects that a person's signed word allows to prune.
-    pub confirmed_prune: BTreeSet<ObjectKey>,
+    /// What a person says about the limit on pruning.
+    pub prune_word: PruneWord,
     /// Limits from the subscription.
     pub limits: Limits,
 }

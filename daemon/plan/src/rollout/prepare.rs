@@ -15,6 +15,9 @@ use crate::{
     rollout::{Fact, Observed, Phase, Progress, Protection, RefusalReason, RestorePoint, RolloutState, Step},
 };
 
+/// How many objects are named.
+const TOLD: usize = 3;
+
 /// `start` and a while.
 pub(super) fn after(start: Timestamp, wait: Duration) -> Timestamp {
     start.checked_add(wait).unwrap_or(Timestamp::MAX)
@@ -159,16 +162,18 @@ fn plans<'a>(
 
 fn too_much_prune(plan: &RolloutPlan, inventory: &Inventory, seen: &Observed) -> Option<String> {
     let limit = prune_limit(inventory);
-    let wanted = plan.keys();
-    let doomed = prune_candidates(inventory, &wanted)
+    let doomed: Vec<_> = prune_candidates(inventory, &plan.keys())
         .into_iter()
         .filter(|entry| entry.uid.is_some() && entry.guard == Guard::Free)
-        .filter(|entry| !seen.confirmed_prune.contains(&entry.key));
-    let count = doomed.count();
-    (count > limit).then(|| {
+        .map(|entry| entry.key.to_string())
+        .collect();
+    (doomed.len() > limit && !seen.prune_word.given).then(|| {
         format!(
-            "{count} of {} objects would be pruned, {limit} are allowed without a confirmation",
-            inventory.len()
+            "{} of {} objects would be pruned, {limit} are allowed without a person's word ({}, …); to allow it: {}",
+            doomed.len(),
+            inventory.len(),
+            doomed[..TOLD.min(doomed.len())].join(", "),
+            seen.prune_word.command
         )
     })
 }

@@ -82,11 +82,7 @@ pub(super) fn prune(
     let mut doomed = Vec::new();
     let mut waiting = false;
     for entry in prune_candidates(inventory, &wanted) {
-        let allowed = match entry.guard {
-            Guard::Free => true,
-            Guard::Confirm => seen.confirmed_prune.contains(&entry.key),
-            Guard::Never => false,
-        };
+        let allowed = entry.guard == Guard::Free;
         match seen.object(plan.release, &entry.key) {
             Some(ObjectFact::Absent) => {
                 gone.insert(entry.key.clone());
@@ -105,7 +101,8 @@ pub(super) fn prune(
                     });
                 }
             }
-            None if allowed => {
+            // What is left to people is looked at as well: they may have deleted it.
+            None if entry.guard != Guard::Never => {
                 unknown.insert(entry.key.clone());
             }
             None => {}

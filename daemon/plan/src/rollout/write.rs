@@ -70,7 +70,7 @@ impl<'a> Lack<'a> {
         lack
     }
 
-    fn is_nothing(&self) -> bool {
+    pub(super) fn is_nothing(&self) -> bool {
         self.unknown.is_empty()
             && self.unwritten.is_empty()
             && self.rejected.is_empty()

@@ -1,14 +1,9 @@
 use daemon_plan::{
-    Entry, ObjectKey, RolloutPlan,
-    drift::{Drift, drift, is_untouched},
-    inventory::Live,
+    drift::{Drift, drift},
     managed::{ReplicasRelease, is_applied_by, keep_replicas, release_of_replicas},
-    prune::Guard,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-
-use crate::world::digest;
 
 const MANAGER: &str = "bundle.build";
 
@@ -262,29 +257,6 @@ fn replicas_are_handed_over_without_a_fall() {
     let mut own = json!({"spec": {"replicas": 3}});
     keep_replicas(&mut own, &owners(&[ours], json!(7)), MANAGER);
     assert_eq!(own["spec"]["replicas"], 3, "an intent with a count keeps it");
-}
-
-#[test]
-fn an_untouched_object_needs_no_look() {
-    let object =
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n"}});
-    let plan = RolloutPlan::new(digest("r"), &[object], &std::collections::BTreeMap::new(), []).unwrap();
-    let planned = plan.objects().next().unwrap();
-    let live = Live { uid: "u".parse().unwrap(), generation: None, resource_version: "5".to_owned() };
-    let entry = Entry {
-        key: ObjectKey::new("", "v1", "ConfigMap", Some("n"), "a").unwrap(),
-        uid: Some(live.uid.clone()),
-        intent: planned.intent,
-        generation: None,
-        resource_version: Some("5".to_owned()),
-        stage: planned.stage,
-        guard: Guard::Free,
-        completed: false,
-    };
-    assert!(is_untouched(&entry, planned, &live));
-    assert!(!is_untouched(&entry, planned, &Live { resource_version: "6".to_owned(), ..live.clone() }));
-    assert!(!is_untouched(&entry, planned, &Live { uid: "v".parse().unwrap(), ..live.clone() }));
-    assert!(!is_untouched(&Entry { intent: digest("other"), ..entry }, planned, &live));
 }
 
 fn value() -> impl Strategy<Value = Value> {

@@ -1,10 +1,20 @@
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use daemon_plan::{Phase, Step, rollout::Outcome};
+use daemon_plan::{
+    Health, Inventory, Observed, Phase, RolloutPlan, RolloutState, Step,
+    inventory::Live,
+    next,
+    rollout::{Fact, ObjectFact, Outcome, PruneWord, RefusalReason, is_in_place},
+};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
+
+use serde_json::json;
 
 use crate::world::{BEHAVIOURS, Behaviour, Trouble, Weather, World, digest};
 
@@ -27,13 +37,78 @@ fn runs(world: &World, name: &str) {
 fn a_good_release_is_kept_and_the_old_pruned() {
     let mut world = World::installed();
     runs(&world, "a");
+    let writes = world.writes;
     world.promote("b");
     world.settle(&[]);
     assert_eq!(outcome(&world, "b"), Outcome::Kept);
     assert_eq!(world.kept, Some(digest("b")));
     runs(&world, "b");
+    assert_eq!(
+        world.writes,
+        writes + 6,
+        "three objects are new or changed, three are pruned, the rest is left alone"
+    );
     assert!(world.state().contains_key("PersistentVolumeClaim shop/old-data"), "data stays");
     assert_eq!(world.restore_points.len(), 1);
+    // When a person deletes it, the inventory learns of it.
+    world.meddle("PersistentVolumeClaim", true);
+    world.settle(&[]);
+    runs(&world, "b");
+    assert_eq!(world.writes, writes + 6);
+}
+
+#[test]
+fn a_release_that_drops_many_objects_waits_for_a_persons_word() {
+    let now = "2026-01-01T00:00:00Z".parse().unwrap();
+    let plan = |release: &str, names: &[String]| {
+        let object = |name: &String| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}});
+        let objects: Vec<_> = names.iter().map(object).collect();
+        RolloutPlan::new(digest(release), &objects, &BTreeMap::new(), []).unwrap()
+    };
+    let many: Vec<String> = (0..11).map(|index| format!("old-{index}")).collect();
+    let mut inventory = Inventory::default();
+    for planned in plan("a", &many).objects() {
+        let uid = planned.key.name().parse().unwrap();
+        inventory.note(planned, &Live { uid, generation: None, resource_version: "1".to_owned() }, false);
+    }
+    let state = RolloutState { phase: Phase::Verified, ..RolloutState::start(digest("b"), 1, None, now) };
+    let mut seen = Observed {
+        plan: Fact::Known(plan("b", &["new".to_owned()])),
+        inventory: Fact::Known(inventory),
+        prune_word: PruneWord { given: false, command: "kubectl patch".to_owned() },
+        ..Observed::default()
+    };
+    let Step::Record(refused) = next(&state, &seen, now) else { panic!("it goes on") };
+    let Phase::Refused { refusal, .. } = &refused.phase else { panic!("{refused:?}") };
+    assert_eq!(refusal.reason, RefusalReason::Prune);
+    assert!(refusal.message.starts_with("11 of 11 objects would be pruned, 10 are allowed"), "{refusal:?}");
+    assert!(refusal.message.ends_with("to allow it: kubectl patch"), "{refusal:?}");
+    seen.prune_word.given = true;
+    assert!(matches!(next(&state, &seen, now), Step::Preflight { .. }));
+}
+
+#[test]
+fn a_kept_release_is_in_place_only_if_all_is_known_to_be_well() {
+    let object =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api", "namespace": "shop"}});
+    let plan = RolloutPlan::new(digest("a"), &[object], &BTreeMap::new(), []).unwrap();
+    let key = plan.objects().next().unwrap().key.clone();
+    let live = Live { uid: "u".parse().unwrap(), generation: None, resource_version: "1".to_owned() };
+    let fact = |in_sync| ObjectFact::Present { live: live.clone(), in_sync, ours: true };
+    let mut seen = Observed {
+        inventory: Fact::Known(Inventory::default().superset(&plan)),
+        plan: Fact::Known(plan),
+        compared_with: Some(digest("a")),
+        objects: BTreeMap::from([(key.clone(), fact(true))]),
+        ..Observed::default()
+    };
+    assert!(!is_in_place(&seen), "nothing is known of its health");
+    seen.health.insert(key.clone(), Health::Healthy);
+    assert!(is_in_place(&seen));
+    seen.objects.insert(key, fact(false));
+    assert!(!is_in_place(&seen));
+    seen.plan = Fact::Unknown;
+    assert!(!is_in_place(&seen));
 }
 
 #[test]

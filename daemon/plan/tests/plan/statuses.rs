@@ -389,6 +389,21 @@ fn storage_and_network() {
     ] {
         check(kind, &object(api, kind, json!({})), &current());
     }
+    let scaled = |current: u8, desired: u8| json!({"status": {"currentReplicas": current, "desiredReplicas": desired}});
+    let off = json!([{"type": "ScalingActive", "status": "False", "reason": "ScalingDisabled"}]);
+    table(
+        "autoscaling/v2",
+        "HorizontalPodAutoscaler",
+        &json!({"spec": {"minReplicas": 2, "maxReplicas": 4}}),
+        vec![
+            ("new", json!({}), progress("0 of 2 replicas")),
+            ("not yet", scaled(1, 0), progress("1 of 2 replicas")),
+            ("raised", scaled(1, 2), current()),
+            ("there, and no metrics", scaled(3, 0), current()),
+            ("off", json!({"status": {"conditions": off}}), current()),
+            ("one is enough", json!({"spec": {"minReplicas": 1}}), current()),
+        ],
+    );
     let at = |name: &str, generation: u8, value: &str| json!({"type": name, "status": value, "observedGeneration": generation, "reason": "Because"});
     let gateway = |conditions: Value| json!({"status": {"conditions": conditions}});
     table(

@@ -3,4 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of these tests are tests too")]
 
 mod adapter;
+mod channels;
 mod rollout;
+mod stories;

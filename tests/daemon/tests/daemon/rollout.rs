@@ -16,13 +16,13 @@ use test_daemon::{
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
-fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
+pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
     let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     conditions.iter().find(|condition| condition["type"] == kind).unwrap_or(&Value::Null)
 }
 
 /// Whether the subscription runs this version and is ready for this reason.
-fn runs<'a>(version: &'a str, reason: &'a str) -> impl Fn(&Value) -> bool + 'a {
+pub(crate) fn runs<'a>(version: &'a str, reason: &'a str) -> impl Fn(&Value) -> bool + 'a {
     move |object| {
         object["status"]["running"]["version"] == version && condition(object, "Ready")["reason"] == reason
     }
