@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use crate::program;
@@ -18,14 +18,14 @@ pub struct Bundle {
     home: PathBuf,
 }
 
-/// The executable that was built beside this test.
+/// The executable that was built beside this test or program.
 pub fn executable() -> Result<PathBuf> {
-    let test = std::env::current_exe().context("the test knows its own path")?;
-    // target/TRIPLE/release/deps/TEST
-    let folder = test.ancestors().nth(2).context("a test lies in target/TRIPLE/release/deps")?;
-    let executable = folder.join("bundle");
-    ensure!(executable.exists(), "{} is missing: cargo build --release -p bundle", executable.display());
-    Ok(executable)
+    let running = std::env::current_exe().context("a program knows its own path")?;
+    // target/TRIPLE/release/PROGRAM or target/TRIPLE/release/deps/TEST
+    let folders = running.ancestors().skip(1).take(2);
+    folders.map(|folder| folder.join("bundle")).find(|path| path.is_file()).with_context(|| {
+        format!("no bundle beside {}: cargo build --release -p bundle", running.display())
+    })
 }
 
 /// The root of the workspace.
