@@ -8,12 +8,17 @@ mod helper;
 mod key;
 mod lock;
 mod pin;
+mod promote;
 mod registry;
 mod release;
 mod schema;
+mod sign;
 mod status;
+mod trust;
 mod up;
+mod verify;
 
+use builder_build::Store;
 use clap::Subcommand;
 use tokio::runtime::Runtime;
 
@@ -41,6 +46,10 @@ pub(crate) enum Command {
     Fetch(fetch::Arguments),
     Build(build::Arguments),
     Release(release::Arguments),
+    Sign(sign::Arguments),
+    Verify(verify::Arguments),
+    Promote(promote::Arguments),
+    Trust(trust::Arguments),
     Key(key::Arguments),
     Registry(registry::Arguments),
     Schema(schema::Arguments),
@@ -53,6 +62,13 @@ pub(crate) enum Command {
     Helper(helper::Arguments),
 }
 
+impl Context {
+    /// Opens the store, once for a whole command. Waits while another build holds it.
+    pub(crate) fn open_store(&self) -> Result<Store, CommandError> {
+        Store::open(&self.home.store()).of_kind(Kind::Machine)
+    }
+}
+
 impl Command {
     /// Runs the verb.
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
@@ -63,6 +79,10 @@ impl Command {
             Self::Fetch(arguments) => fetch::run(&arguments, context),
             Self::Build(arguments) => build::run(&arguments, context),
             Self::Release(arguments) => release::run(&arguments, context),
+            Self::Sign(arguments) => sign::run(&arguments, context),
+            Self::Verify(arguments) => verify::run(&arguments, context),
+            Self::Promote(arguments) => promote::run(&arguments, context),
+            Self::Trust(arguments) => trust::run(&arguments, context),
             Self::Key(arguments) => key::run(&arguments, context),
             Self::Registry(arguments) => registry::run(arguments, context),
             Self::Schema(arguments) => schema::run(&arguments),
