@@ -9,13 +9,18 @@ mod guest;
 mod key;
 mod lock;
 mod pin;
+mod promote;
 mod registry;
 mod release;
 mod schema;
 mod show;
+mod sign;
 mod status;
+mod trust;
 mod up;
+mod verify;
 
+use builder_build::Store;
 use clap::Subcommand;
 use tokio::runtime::Runtime;
 
@@ -44,6 +49,10 @@ pub(crate) enum Command {
     Build(build::Arguments),
     Gc(gc::Arguments),
     Release(release::Arguments),
+    Sign(sign::Arguments),
+    Verify(verify::Arguments),
+    Promote(promote::Arguments),
+    Trust(trust::Arguments),
     Key(key::Arguments),
     Registry(registry::Arguments),
     Schema(schema::Arguments),
@@ -57,6 +66,13 @@ pub(crate) enum Command {
     Guest(guest::Arguments),
 }
 
+impl Context {
+    /// Opens the store, once for a whole command. Waits while another build holds it.
+    pub(crate) fn open_store(&self) -> Result<Store, CommandError> {
+        Store::open(&self.home.store()).of_kind(Kind::Machine)
+    }
+}
+
 impl Command {
     /// Runs the verb.
     pub(crate) fn run(self, context: &Context) -> Result<(), CommandError> {
@@ -68,6 +84,10 @@ impl Command {
             Self::Build(arguments) => build::run(&arguments, context),
             Self::Gc(arguments) => gc::run(&arguments, context),
             Self::Release(arguments) => release::run(&arguments, context),
+            Self::Sign(arguments) => sign::run(&arguments, context),
+            Self::Verify(arguments) => verify::run(&arguments, context),
+            Self::Promote(arguments) => promote::run(&arguments, context),
+            Self::Trust(arguments) => trust::run(&arguments, context),
             Self::Key(arguments) => key::run(&arguments, context),
             Self::Registry(arguments) => registry::run(arguments, context),
             Self::Schema(arguments) => schema::run(&arguments),

@@ -145,6 +145,9 @@ pub(crate) fn start(
     let address = if is_taken { free_port(wanted).map_err(RegistryProcessError::Spawn)? } else { wanted };
     let log_path = folder.join("registry.log");
     let log = fs::File::options().create(true).append(true).open(&log_path).map_err(record)?;
+    // What the caller left open to us would stay open in the registry, and a caller that waits for the end of such a
+    // pipe would wait for the registry's.
+    close_fds::set_fds_cloexec_threadsafe(3, &[]);
     let mut child = Command::new(executable)
         .args(["registry", "serve", "--address", &address.to_string(), "--root"])
         .arg(folder.join("data"))

@@ -9,31 +9,43 @@ use std::{
 
 use bundles_release::ProductName;
 use bundles_trust::{
-    ArtifactError, Channel, ChannelName, Document as _, DocumentError, Owner, Payload, PrivateKey,
-    Randomness, Revoked, Role, RoleKeys, RootFault, RootRefusal, Signed, SignedRoot, TrustRoot,
-    TrustRootParts, TrustedKey, TrustedRoot,
+    ArtifactError, Channel, ChannelName, DocumentError, Owner, Payload, PrivateKey, Randomness, Revoked,
+    Role, RoleKeys, RootFault, Signed, TrustRoot, TrustRootParts, TrustedKey,
 };
 use jiff::{SignedDuration, Timestamp};
-use registry_wire::{ManifestError, MediaType, StoredManifest};
 
-use crate::keys::{self, KeyFileAccessError};
+use crate::{
+    keys::{self, KeyFileAccessError},
+    root_file::{self, RootFile, RootFileError},
+};
 
 /// Keys for development open without a password: whoever can read the folder has them.
 const PASSWORD: &[u8] = b"";
 const LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 365);
 const ROOT_FILE: &str = "trust-root.json";
 
-/// What a developer signs with.
+/// What a developer signs with. The keys stay closed until one is asked for: opening takes time.
 #[derive(Debug)]
 pub(crate) struct DevelopmentTrust {
     /// The trust root, signed by its own key.
-    pub(crate) root: SignedRoot,
-    /// The same, checked.
-    pub(crate) trusted: TrustedRoot,
-    /// Signs releases.
-    pub(crate) release: PrivateKey,
-    /// Signs records of the development channel.
-    pub(crate) channel: PrivateKey,
+    pub(crate) root: RootFile,
+    folder: PathBuf,
+}
+
+impl DevelopmentTrust {
+    /// Opens the key that signs releases.
+    pub(crate) fn release_key(&self) -> Result<PrivateKey, DevelopmentTrustError> {
+        self.key("release")
+    }
+
+    /// Opens the key that signs records of the development channel.
+    pub(crate) fn channel_key(&self) -> Result<PrivateKey, DevelopmentTrustError> {
+        self.key("channel")
+    }
+
+    fn key(&self, name: &str) -> Result<PrivateKey, DevelopmentTrustError> {
+        Ok(keys::read_private(&self.folder.join(format!("{name}.key")), PASSWORD)?)
+    }
 }
 
 /// Whether keys had to be made.
@@ -65,26 +77,18 @@ pub(crate) enum DevelopmentTrustError {
     /// The root cannot be written.
     #[error("the development trust root cannot be written")]
     Document(#[from] DocumentError),
-    /// The stored root is not an artifact.
-    #[error("{} is not a manifest", path.display())]
-    Manifest {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: ManifestError,
-    },
-    /// The stored root is not a signed root.
-    #[error("the development trust root cannot be read")]
-    Artifact(#[from] ArtifactError),
-    /// The stored root is not signed by its own keys.
-    #[error("the development trust root is refused")]
-    Refused(#[from] RootRefusal),
+    /// The root cannot be put together with its signature.
+    #[error("the development trust root cannot be signed")]
+    Artifact(#[source] Box<ArtifactError>),
+    /// The stored root.
+    #[error("the development trust root is not usable")]
+    Stored(#[from] RootFileError),
 }
 
-/// Opens the development keys of `product` in `folder`; makes them on first use.
+/// Finds the development keys of `product` in `folder`; makes them on first use.
 ///
 /// The root is written last and by a rename: a run that was cut off is begun anew by the next one.
-pub(crate) fn open_or_make(
+pub(crate) fn find_or_make(
     folder: &Path,
     product: &ProductName,
     channel: &ChannelName,
@@ -92,24 +96,13 @@ pub(crate) fn open_or_make(
     random: &mut impl Randomness,
 ) -> Result<(DevelopmentTrust, Origin), DevelopmentTrustError> {
     let root_path = folder.join(ROOT_FILE);
-    let file = |path: &Path| {
-        let path = path.to_owned();
-        move |source| DevelopmentTrustError::File { path, source }
-    };
     let origin = if root_path.exists() {
         Origin::Found
     } else {
         make(folder, product, channel, now, random)?;
         Origin::Made
     };
-    let bytes = fs::read(&root_path).map_err(file(&root_path))?;
-    let manifest = StoredManifest::parse(MediaType::IMAGE_MANIFEST, bytes)
-        .map_err(|source| DevelopmentTrustError::Manifest { path: root_path, source })?;
-    let root = SignedRoot::parse(&manifest)?;
-    let trusted = TrustedRoot::pin(&root, root.digest())?;
-    let key = |name: &str| keys::read_private(&folder.join(format!("{name}.key")), PASSWORD);
-    let (release, channel) = (key("release")?, key("channel")?);
-    Ok((DevelopmentTrust { root, trusted, release, channel }, origin))
+    Ok((DevelopmentTrust { root: root_file::read(&root_path)?, folder: folder.to_owned() }, origin))
 }
 
 fn make(
@@ -152,14 +145,9 @@ fn make(
     })?;
     let payload = Payload::new(&root)?;
     let bundles = root_key.iter().map(|key| payload.sign(key)).collect();
-    let manifest = Signed::new(payload, bundles)?.manifest();
-    let (path, temporary) = (folder.join(ROOT_FILE), folder.join("trust-root.new"));
-    fs::write(&temporary, manifest.bytes()).and_then(|()| fs::rename(&temporary, &path)).map_err(file(&path))
-}
-
-/// The product of a root.
-pub(crate) fn product(root: &SignedRoot) -> &ProductName {
-    root.document().product()
+    let signed =
+        Signed::new(payload, bundles).map_err(|source| DevelopmentTrustError::Artifact(Box::new(source)))?;
+    Ok(root_file::write(&folder.join(ROOT_FILE), &signed)?)
 }
 
 #[cfg(test)]
@@ -173,14 +161,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (product, channel) = ("shop".parse().unwrap(), "dev".parse().unwrap());
         let now = "2026-11-01T00:00:00Z".parse().unwrap();
-        let open = || open_or_make(folder.path(), &product, &channel, now, &mut SystemRandomness).unwrap();
+        let open = || find_or_make(folder.path(), &product, &channel, now, &mut SystemRandomness).unwrap();
         let (first, made) = open();
         let (second, found) = open();
         assert_eq!((made, found), (Origin::Made, Origin::Found));
-        assert!(first.root.document().is_development());
-        assert_eq!(first.root.digest(), second.root.digest());
-        assert_eq!(first.release.hint(), second.release.hint());
-        assert_eq!(super::product(&first.root), &product);
+        assert!(first.root.signed.document().is_development());
+        assert_eq!(first.root.signed.digest(), second.root.signed.digest());
+        for role in [Role::Release, Role::Channel(Channel::new(product.clone(), channel.clone()))] {
+            let key = match role {
+                Role::Release => second.release_key(),
+                _ => second.channel_key(),
+            };
+            let members = first.root.trusted.root().role(&role).unwrap();
+            assert_eq!(members.keys, BTreeSet::from([key.unwrap().hint()]));
+        }
         // Cut off before the root was written.
         fs::remove_file(folder.path().join(ROOT_FILE)).unwrap();
         assert_eq!(open().1, Origin::Made);

@@ -9,6 +9,8 @@ use builder_recipe::{ImageUser, Recipe};
 use builder_tree::PackageError;
 use bundles_objects::{ImageIdentity, ServiceName, UserId};
 use bundles_release::{ReleaseImage, lock::Lock};
+use registry_client::BlobSource;
+use registry_wire::Descriptor;
 
 use crate::{
     command::Context,
@@ -47,6 +49,15 @@ impl PlatformImage {
         })
     }
 
+    /// What its manifest names, and where each lies.
+    pub(crate) fn blobs(&self, store: &Store) -> Vec<(Descriptor, BlobSource)> {
+        let layers = self.built.layers.iter();
+        let layers =
+            layers.map(|layer| (layer.descriptor(), BlobSource::File(store.blob_path(&layer.digest))));
+        let (config, bytes) = &self.built.image.config;
+        layers.chain([(config.clone(), bytes.clone().into())]).collect()
+    }
+
     /// Bytes of all its layers, compressed.
     pub(crate) fn size(&self) -> u64 {
         self.built.layers.iter().map(|layer| layer.size).sum()
@@ -58,6 +69,7 @@ pub(crate) fn build(
     folder: &PlatformFolder,
     lock: &Lock,
     services: &[String],
+    store: &Store,
     context: &Context,
 ) -> Result<Vec<PlatformImage>, CommandError> {
     let known: BTreeMap<&str, &Recipe> =
@@ -84,9 +96,8 @@ pub(crate) fn build(
         users.push((recipe.name.clone(), user));
         request.images.push(image_request(name, recipe, user, folder, lock, &cache)?);
     }
-    let store = Store::open(&context.home.store()).of_kind(Kind::Machine)?;
     let progress = Progress::new(context.report);
-    let built = Builder::new(&store, &progress).build(&request).map_err(|error| of_build(error, folder));
+    let built = Builder::new(store, &progress).build(&request).map_err(|error| of_build(error, folder));
     progress.finish();
     let images =
         built?.into_iter().zip(users).map(|(built, (name, user))| PlatformImage { name, built, user });

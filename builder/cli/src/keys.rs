@@ -9,6 +9,8 @@ use std::{
 
 use bundles_trust::{KeyError, KeyFileError, PrivateKey, PublicKey, Randomness};
 
+use crate::error::{CommandError, Kind};
+
 /// The variable that holds the password of key files; cosign's own is read too.
 pub(crate) const PASSWORD_VARIABLES: [&str; 2] = ["BUNDLE_PASSWORD", "COSIGN_PASSWORD"];
 
@@ -68,9 +70,54 @@ pub(crate) enum KeyFileAccessError {
 
 /// Opens the private key in `path`.
 pub(crate) fn read_private(path: &Path, password: &[u8]) -> Result<PrivateKey, KeyFileAccessError> {
-    let text = read(path)?;
-    PrivateKey::from_encrypted_pem(&text, password)
+    decrypt(path, &read(path)?, password)
+}
+
+fn decrypt(path: &Path, text: &str, password: &[u8]) -> Result<PrivateKey, KeyFileAccessError> {
+    PrivateKey::from_encrypted_pem(text, password)
         .map_err(|source| KeyFileAccessError::Private { path: path.to_owned(), source })
+}
+
+/// Opens the private keys that a person named. The password comes from the environment, one for all of them, else from
+/// the terminal, for each.
+pub(crate) fn open_all(paths: &[PathBuf]) -> Result<Vec<PrivateKey>, CommandError> {
+    paths.iter().map(|path| open(path)).collect()
+}
+
+/// Opens one private key that a person named; see [`open_all`].
+pub(crate) fn open(path: &Path) -> Result<PrivateKey, CommandError> {
+    let text = read(path)?;
+    let password = password(path, |name| std::env::var(name).ok())?;
+    Ok(decrypt(path, &text, &password)?)
+}
+
+impl From<KeyFileAccessError> for CommandError {
+    fn from(error: KeyFileAccessError) -> Self {
+        let (kind, hint) = match &error {
+            KeyFileAccessError::Read { .. } => {
+                (Kind::Input, "bundle key generate NAME makes NAME.key and NAME.pub")
+            }
+            KeyFileAccessError::Private { source: KeyFileError::Password, .. } => {
+                (Kind::Trust, "set BUNDLE_PASSWORD to the password of this key, or type it at the terminal")
+            }
+            KeyFileAccessError::Private { .. } => {
+                (Kind::Input, "name NAME.key, the private half that `bundle key generate` made")
+            }
+            KeyFileAccessError::Public { .. } => {
+                (Kind::Input, "name NAME.pub, the public half that `bundle key generate` made")
+            }
+            KeyFileAccessError::NoPassword { .. } => {
+                (Kind::Usage, "set BUNDLE_PASSWORD, or run it at a terminal")
+            }
+            KeyFileAccessError::Write { .. } => {
+                (Kind::Machine, "choose another name: keys are never overwritten")
+            }
+            KeyFileAccessError::Generate(_) | KeyFileAccessError::Encrypt { .. } => {
+                return Self::new(Kind::Machine, error);
+            }
+        };
+        Self::new(kind, error).hint(hint)
+    }
 }
 
 /// Reads the public key in `path`.

@@ -17,8 +17,11 @@ mod installation;
 mod keys;
 mod platform;
 mod progress;
+mod promotion;
 mod publishing;
+mod remote;
 mod report;
+mod root_file;
 
 use std::{
     io::{self, Write as _},

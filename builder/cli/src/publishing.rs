@@ -1,33 +1,22 @@
-//! Pushing images and releases, signing them, and moving a channel.
+//! Pushing images and releases, and signing them.
 //!
-//! Order: blobs before the manifest that names them, images before the release, the release before its tag and its
-//! signature, an immutable record tag before the tag that moves. So a push that is cut off leaves nothing that names
-//! what is not there, and the next one goes on where it ended.
+//! Order: blobs before the manifest that names them, images before the release, the release before its tag, its
+//! signature and the carrier index that lists it with its images. So a push that is cut off leaves nothing that names
+//! what is not there, and the next one goes on where it ended. The same holds for channels: see `promotion`.
 
+use builder_build::Store;
 use bundles_objects::ServiceName;
-use bundles_release::{AssembledRelease, EnvironmentName, Release, names::SIGNATURE_PREDICATE};
+use bundles_release::{AssembledRelease, Release, names::SIGNATURE_PREDICATE};
 use bundles_trust::{
-    Action, Channel, ChannelRecord, Evidence, Owner, Payload, PrivateKey, Reason, ReleaseMark,
-    SignatureBundle, Signed, SignedRecord, SignedRoot, TrustRoot, TrustedRoot, referrer, sign_release,
-    verify_release, verify_signature,
+    Document as _, PrivateKey, Reason, SignatureBundle, SignedRoot, TrustRoot, referrer, sign_release,
 };
-use jiff::{SignedDuration, Timestamp};
-use registry_client::{BlobSource, ClientError, Pushed, Registry};
+use registry_client::{BlobSource, ClientError, Mounted, Pushed, Registry, Scheme};
 use registry_wire::{Descriptor, Digest, Reference, RepositoryName, StoredManifest};
 
 use crate::{
     error::{CommandError, Kind, OfKind as _},
     images::PlatformImage,
 };
-
-/// How long a record is taken by those who see it for the first time.
-const APPLY_WITHIN: SignedDuration = SignedDuration::from_hours(72);
-/// How long a record holds.
-const LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 90);
-/// A clock may be so much behind.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
-/// A bundle of one signature has less than a kilobyte.
-const BUNDLE_LIMIT: u64 = 64 << 10;
 
 /// Bytes that were sent, and bytes that were there.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,6 +25,13 @@ pub(crate) struct Moved {
     pub(crate) sent: u64,
     /// There already.
     pub(crate) present: u64,
+}
+
+impl Moved {
+    fn add(&mut self, more: Self) {
+        self.sent += more.sent;
+        self.present += more.present;
+    }
 }
 
 /// Whether something had to be done.
@@ -60,7 +56,17 @@ impl Target<'_> {
         format!("{}/{name}", self.repository).parse().of_kind(Kind::Input)
     }
 
-    async fn put(
+    /// How a release is named to other verbs, as it is typed.
+    pub(crate) fn typed_reference(&self, release: &Digest) -> String {
+        let scheme = match self.registry.scheme() {
+            Scheme::Http => " --scheme http",
+            Scheme::Https => "",
+        };
+        format!("{}/{}@{release}{scheme}", self.registry.address(), self.repository)
+    }
+
+    /// Puts a blob into a repository, unless it is there.
+    pub(crate) async fn put(
         &self,
         repository: &RepositoryName,
         descriptor: &Descriptor,
@@ -75,11 +81,26 @@ impl Target<'_> {
         Ok(())
     }
 
+    /// Puts a manifest under a tag or its digest; what it names is there.
+    pub(crate) async fn put_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+        manifest: &StoredManifest,
+    ) -> Result<(), CommandError> {
+        self.registry.put_manifest(repository, reference, manifest).await.map_err(of_registry)
+    }
+
+    /// The digest that a tag or digest of the repository of releases stands for.
+    pub(crate) async fn resolve(&self, reference: &Reference) -> Result<Option<Digest>, CommandError> {
+        self.registry.resolve(self.repository, reference).await.map_err(of_registry)
+    }
+
     /// Pushes an image to its own repository.
     pub(crate) async fn push_image(
         &self,
         image: &PlatformImage,
-        store: &builder_build::Store,
+        store: &Store,
     ) -> Result<Moved, CommandError> {
         let repository = self.image_repository(&image.name)?;
         let mut moved = Moved::default();
@@ -89,62 +110,110 @@ impl Target<'_> {
             moved.present += image.size();
             return Ok(moved);
         }
-        for layer in &image.built.layers {
-            let source = BlobSource::File(store.blob_path(&layer.digest));
-            self.put(&repository, &layer.descriptor(), source, &mut moved).await?;
+        for (descriptor, source) in image.blobs(store) {
+            self.put(&repository, &descriptor, source, &mut moved).await?;
         }
-        let (descriptor, bytes) = &image.built.image.config;
-        self.put(&repository, descriptor, bytes.clone().into(), &mut moved).await?;
-        self.registry.put_manifest(&repository, &reference, manifest).await.map_err(of_registry)?;
+        self.put_manifest(&repository, &reference, manifest).await?;
         Ok(moved)
     }
 
+    /// Pushes a release with its images and its carrier index. What is there is not sent again.
+    pub(crate) async fn publish(
+        &self,
+        assembled: &AssembledRelease,
+        images: &[PlatformImage],
+        store: &Store,
+    ) -> Result<(Moved, Change), CommandError> {
+        let mut moved = Moved::default();
+        for image in images {
+            moved.add(self.push_image(image, store).await?);
+        }
+        let release = self.push_release(assembled, &mut moved).await?;
+        let carrier = self.push_carrier(&assembled.release, images, store, &mut moved).await?;
+        let is_new = [release, carrier].contains(&Change::Made);
+        Ok((moved, if is_new { Change::Made } else { Change::Unchanged }))
+    }
+
     /// Pushes a release; its images are there. The tag moves last.
-    pub(crate) async fn push_release(&self, assembled: &AssembledRelease) -> Result<Change, CommandError> {
+    async fn push_release(
+        &self,
+        assembled: &AssembledRelease,
+        moved: &mut Moved,
+    ) -> Result<Change, CommandError> {
         let release = &assembled.release;
         let tag = Reference::Tag(release.tag());
-        if self.registry.resolve(self.repository, &tag).await.map_err(of_registry)? == Some(release.digest())
-        {
+        if self.resolve(&tag).await? == Some(release.digest()) {
             return Ok(Change::Unchanged);
         }
-        let mut moved = Moved::default();
         for (descriptor, bytes) in &assembled.blobs {
-            self.put(self.repository, descriptor, bytes.clone().into(), &mut moved).await?;
+            self.put(self.repository, descriptor, bytes.clone().into(), moved).await?;
         }
-        self.registry.put_manifest(self.repository, &tag, release.manifest()).await.map_err(of_registry)?;
+        self.put_manifest(self.repository, &tag, release.manifest()).await?;
         Ok(Change::Made)
     }
 
-    /// The signatures that refer to `subject`, whoever made them; what is no bundle is passed over.
-    pub(crate) async fn signatures(&self, subject: &Digest) -> Result<Vec<SignatureBundle>, CommandError> {
-        let mut bundles = Vec::new();
-        for found in self.registry.referrers(self.repository, subject).await.map_err(of_registry)? {
-            let Some(manifest) = self
-                .registry
-                .get_manifest(self.repository, &Reference::Digest(found.digest))
-                .await
-                .map_err(of_registry)?
-            else {
-                continue;
-            };
-            let Some(layer) = manifest.image().and_then(|image| image.layers.first()) else { continue };
-            if layer.media_type != bundles_release::names::SIGSTORE_BUNDLE || layer.size > BUNDLE_LIMIT {
-                continue;
-            }
-            let bytes =
-                self.registry.get_blob(self.repository, layer, BUNDLE_LIMIT).await.map_err(of_registry)?;
-            bundles.extend(SignatureBundle::parse(bytes));
-        }
-        Ok(bundles)
-    }
-
-    /// Signs `subject` unless a valid signature of this key is there.
-    pub(crate) async fn sign(&self, subject: &Descriptor, key: &PrivateKey) -> Result<Change, CommandError> {
-        let there = self.signatures(&subject.digest).await?;
-        if there.iter().any(|bundle| verify_signature(bundle, key.public(), subject.digest).is_ok()) {
+    /// Puts the carrier index at its tag; the release and its images are there. A registry takes only an index of
+    /// manifests that lie in the same repository, so the images come into it as well: mounted, not sent, where the
+    /// registry can.
+    async fn push_carrier(
+        &self,
+        release: &Release,
+        images: &[PlatformImage],
+        store: &Store,
+        moved: &mut Moved,
+    ) -> Result<Change, CommandError> {
+        let carrier = release.carrier();
+        let tag = Reference::Tag(release.carrier_tag());
+        if self.resolve(&tag).await? == Some(carrier.digest()) {
             return Ok(Change::Unchanged);
         }
-        let bundle = sign_release(key, subject.digest);
+        for image in images {
+            let from = self.image_repository(&image.name)?;
+            for (descriptor, source) in image.blobs(store) {
+                self.bring(&descriptor, source, &from, moved).await?;
+            }
+            let manifest = &image.built.image.manifest;
+            self.put_manifest(self.repository, &Reference::Digest(manifest.digest()), manifest).await?;
+        }
+        self.put_manifest(self.repository, &tag, &carrier).await?;
+        Ok(Change::Made)
+    }
+
+    /// Brings a blob that lies in the repository `from` into that of the releases.
+    async fn bring(
+        &self,
+        descriptor: &Descriptor,
+        source: BlobSource,
+        from: &RepositoryName,
+        moved: &mut Moved,
+    ) -> Result<(), CommandError> {
+        let digest = &descriptor.digest;
+        if !self.registry.has_blob(self.repository, digest).await.map_err(of_registry)?
+            && self.registry.mount_blob(self.repository, digest, from).await.map_err(of_registry)?
+                == Mounted::Refused
+        {
+            return self.put(self.repository, descriptor, source, moved).await;
+        }
+        moved.present += descriptor.size;
+        Ok(())
+    }
+
+    /// The signatures that refer to `subject`, whoever made them.
+    pub(crate) async fn signatures(&self, subject: &Digest) -> Result<Vec<SignatureBundle>, CommandError> {
+        bundles_remote::fetch_signatures(self.registry, self.repository, subject).await.map_err(of_registry)
+    }
+
+    /// Signs `subject`, unless the signatures that are there will do. The key is opened only when it is needed.
+    pub(crate) async fn sign(
+        &self,
+        subject: &Descriptor,
+        will_do: impl FnOnce(&[SignatureBundle]) -> bool,
+        open_key: impl FnOnce() -> Result<PrivateKey, CommandError>,
+    ) -> Result<Change, CommandError> {
+        if will_do(&self.signatures(&subject.digest).await?) {
+            return Ok(Change::Unchanged);
+        }
+        let bundle = sign_release(&open_key()?, subject.digest);
         let (manifest, blobs) = referrer(subject, &bundle, SIGNATURE_PREDICATE);
         self.attach(&manifest, blobs).await?;
         Ok(Change::Made)
@@ -162,139 +231,33 @@ impl Target<'_> {
         self.registry.attach_referrer(self.repository, manifest).await.map_err(of_registry)
     }
 
-    /// Puts a trust root at its tag, which never moves.
-    pub(crate) async fn push_root(&self, root: &SignedRoot) -> Result<Change, CommandError> {
+    /// Whether a trust root has to be put at its tag, which never moves. Another root there is an error.
+    pub(crate) async fn look_for_root(&self, root: &SignedRoot) -> Result<Change, CommandError> {
         let manifest = root.manifest();
-        let product = crate::development::product(root);
-        let tag = Reference::Tag(TrustRoot::tag(product, root.document().version()));
-        match self.registry.resolve(self.repository, &tag).await.map_err(of_registry)? {
-            Some(digest) if digest == manifest.digest() => return Ok(Change::Unchanged),
+        let tag = root_tag(root);
+        match self.resolve(&tag).await? {
+            Some(digest) if digest == manifest.digest() => Ok(Change::Unchanged),
             Some(digest) => {
                 let message = format!("{tag} is {digest} in the registry, ours is {}", manifest.digest());
-                return Err(CommandError::new(Kind::Trust, message)
-                    .hint("use the keys that made it, or another repository or registry"));
+                Err(CommandError::new(Kind::Trust, message)
+                    .hint("use the trust root that is there, or another repository or registry"))
             }
-            None => {}
+            None => Ok(Change::Made),
         }
+    }
+
+    /// Puts a trust root at its tag.
+    pub(crate) async fn push_root(&self, root: &SignedRoot) -> Result<(), CommandError> {
         let mut moved = Moved::default();
         for (descriptor, bytes) in root.blobs() {
             self.put(self.repository, &descriptor, bytes.into(), &mut moved).await?;
         }
-        self.registry.put_manifest(self.repository, &tag, &manifest).await.map_err(of_registry)?;
-        Ok(Change::Made)
-    }
-
-    /// The record that a channel's tag names.
-    pub(crate) async fn current_record(
-        &self,
-        channel: &Channel,
-    ) -> Result<Option<SignedRecord>, CommandError> {
-        let tag = Reference::Tag(channel.tag());
-        let manifest = self.registry.get_manifest(self.repository, &tag).await.map_err(of_registry)?;
-        manifest.map(|manifest| SignedRecord::parse(&manifest).of_kind(Kind::Trust)).transpose()
-    }
-
-    /// Moves a channel to a release, unless it is there.
-    pub(crate) async fn promote(
-        &self,
-        promotion: &Promotion<'_>,
-    ) -> Result<(SignedRecord, Change), CommandError> {
-        let current = self.current_record(&promotion.channel).await?;
-        if let Some(record) = &current {
-            let document = record.document();
-            let is_same = document.release.digest == promotion.release.digest()
-                && document.environment == promotion.environment
-                && document.action == Action::Promote;
-            let standing = bundles_trust::standing(record, promotion.root, promotion.now);
-            if is_same && standing.is_ok() {
-                return Ok((record.clone(), Change::Unchanged));
-            }
-        }
-        let signatures = self.signatures(&promotion.release.digest()).await?;
-        let tally = verify_release(promotion.release.digest(), &signatures, promotion.root, promotion.now)
-            .map_err(of_refusal)?;
-        // Listed by digest, so that a cluster needs no list of referrers.
-        let evidence =
-            signatures.iter().filter(|bundle| tally.counted.contains(&bundle.hint())).map(|bundle| {
-                Evidence {
-                    predicate_type: SIGNATURE_PREDICATE.to_owned(),
-                    bundle: bundle.digest(),
-                    size: bundle.bytes().len() as u64,
-                }
-            });
-        let record = promotion.record(current.as_ref(), evidence.collect())?;
-        let payload = Payload::new(&record).of_kind(Kind::Input)?;
-        let bundles = promotion.keys.iter().map(|key| payload.sign(key)).collect();
-        let signed = Signed::new(payload, bundles).of_kind(Kind::Trust)?;
-        bundles_trust::standing(&signed, promotion.root, promotion.now).map_err(of_refusal)?;
-        let manifest = signed.manifest();
-        let mut moved = Moved::default();
-        for (descriptor, bytes) in signed.blobs() {
-            self.put(self.repository, &descriptor, bytes.into(), &mut moved).await?;
-        }
-        let version_tag = Reference::Tag(promotion.channel.version_tag(signed.document().version));
-        if let Some(there) =
-            self.registry.resolve(self.repository, &version_tag).await.map_err(of_registry)?
-        {
-            let message = format!("{version_tag} is {there} already: someone else promoted at the same time");
-            return Err(CommandError::new(Kind::Trust, message).hint("bundle promote … once more"));
-        }
-        for tag in [version_tag, Reference::Tag(promotion.channel.tag())] {
-            self.registry.put_manifest(self.repository, &tag, &manifest).await.map_err(of_registry)?;
-        }
-        Ok((signed, Change::Made))
+        self.put_manifest(self.repository, &root_tag(root), &root.manifest()).await
     }
 }
 
-/// What a channel is to run.
-#[derive(Debug)]
-pub(crate) struct Promotion<'a> {
-    pub(crate) channel: Channel,
-    pub(crate) release: &'a Release,
-    pub(crate) environment: EnvironmentName,
-    pub(crate) root: &'a TrustedRoot,
-    pub(crate) keys: Vec<&'a PrivateKey>,
-    pub(crate) proposed_by: Owner,
-    pub(crate) action: Action,
-    pub(crate) reason: String,
-    pub(crate) now: Timestamp,
-}
-
-impl Promotion<'_> {
-    fn record(
-        &self,
-        current: Option<&SignedRecord>,
-        evidence: Vec<Evidence>,
-    ) -> Result<ChannelRecord, CommandError> {
-        if self.release.environment(&self.environment).is_none() {
-            let known: Vec<_> =
-                self.release.environments().iter().map(|known| known.name().to_string()).collect();
-            let message =
-                format!("the release has no environment {}; it has {}", self.environment, known.join(", "));
-            return Err(CommandError::new(Kind::Input, message).hint("bundle promote --environment NAME"));
-        }
-        let manifest = self.release.manifest();
-        Ok(ChannelRecord {
-            channel: self.channel.clone(),
-            version: current.map_or(1, |record| record.document().version + 1),
-            previous: current.map(Signed::digest),
-            action: self.action,
-            release: ReleaseMark {
-                version: self.release.version().clone(),
-                digest: manifest.digest(),
-                size: manifest.bytes().len() as u64,
-            },
-            environment: self.environment.clone(),
-            root: self.root.mark(),
-            evidence,
-            proposed_by: self.proposed_by.clone(),
-            proposed_at: self.now,
-            not_before: self.now - CLOCK_TOLERANCE,
-            apply_by: self.now + APPLY_WITHIN,
-            expires: self.now + LIFETIME,
-            reason: self.reason.clone(),
-        })
-    }
+fn root_tag(root: &SignedRoot) -> Reference {
+    Reference::Tag(TrustRoot::tag(root.document().product(), root.document().version()))
 }
 
 /// A registry's error, with its hint.
@@ -308,8 +271,7 @@ pub(crate) fn of_registry(error: ClientError) -> CommandError {
 }
 
 /// A refusal of the trust root, with its hint.
-#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn of_refusal(reason: Reason) -> CommandError {
     let hint = reason.hint();
-    CommandError::new(Kind::Trust, reason.to_string()).hint(hint)
+    CommandError::new(Kind::Trust, reason).hint(hint)
 }

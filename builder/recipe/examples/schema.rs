@@ -3,13 +3,17 @@
 
 use std::{env, fs, io, path::PathBuf};
 
-use builder_recipe::{environment_schema, platform_schema, recipe_schema};
+use builder_recipe::{environment_schema, platform_schema, recipe_schema, trust_schema};
 
 fn main() -> io::Result<()> {
     let folder = PathBuf::from(env::args_os().nth(1).unwrap_or_else(|| "docs/schema".into()));
     fs::create_dir_all(&folder)?;
-    let schemas =
-        [("bundle", platform_schema()), ("environment", environment_schema()), ("recipe", recipe_schema())];
+    let schemas = [
+        ("bundle", platform_schema()),
+        ("environment", environment_schema()),
+        ("recipe", recipe_schema()),
+        ("trust", trust_schema()),
+    ];
     for (name, schema) in schemas {
         fs::write(folder.join(format!("{name}.json")), format!("{schema:#}\n"))?;
     }

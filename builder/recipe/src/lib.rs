@@ -2,7 +2,7 @@
 //!
 //! A platform is a folder: `bundle.toml`, `environments/*.toml`, and one folder for each recipe with its
 //! `recipe.toml` and its own files. All of it is data. [`Platform::parse`] is pure; [`Platform::load`] reads the
-//! folder first. Every problem is reported with file, line, column and a way out, all problems at once.
+//! folder first. `trust.toml`, which need not lie there, says who may sign what. Every problem is reported with file, line, column and a way out, all problems at once.
 
 mod check;
 mod document;
@@ -17,6 +17,7 @@ mod problem;
 mod reader;
 mod rules;
 mod schema;
+mod trust;
 
 pub use document::{Document, Location};
 pub use folder::{FolderEntry, PlatformFolder};
@@ -29,4 +30,5 @@ pub use name::ImagePlatform;
 pub use pattern::SourcePattern;
 pub use platform::{Environment, Platform, Recipe};
 pub use problem::{Problem, Problems};
-pub use schema::{environment_schema, platform_schema, recipe_schema};
+pub use schema::{environment_schema, platform_schema, recipe_schema, trust_schema};
+pub use trust::{OwnerKeys, RoleOwners, TrustDocument, TrustFile, TrustRoles};

@@ -64,14 +64,14 @@ impl LoadError {
     /// What to do, when there is something.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoPlatform { .. } => {
+            Self::NoPlatform { .. } | Self::ReadFolder { .. } => {
                 Some("name the folder that holds bundle.toml, as in `bundle build recipes`".to_owned())
             }
             Self::NotText { .. } | Self::TooLarge { .. } => {
                 Some("put it into the image with [[image.files]] instead".to_owned())
             }
             Self::NameNotText { path } => Some(format!("rename or remove {}", path.display())),
-            Self::ReadFolder { .. } | Self::ReadFile { .. } | Self::Invalid { .. } => None,
+            Self::ReadFile { .. } | Self::Invalid { .. } => None,
         }
     }
 }

@@ -5,6 +5,8 @@
 
 use bundles_objects::{TextError, TextFormat, text_type};
 use bundles_release::{ProductName, ReleaseVersion, lock};
+use bundles_trust::{ChannelName, Owner};
+use jiff::Timestamp;
 use registry_wire::{Platform, RepositoryName};
 
 text_type!(
@@ -127,6 +129,28 @@ stand_in!(
     "4D64FEC119C2029067D6E791F8D2585B8783D481"
 );
 
+stand_in!(
+    OwnerText,
+    Owner,
+    "^[a-z0-9][a-z0-9._@-]{0,62}$",
+    "an owner: at most 63 lower-case letters, digits, ., _, @ and -, starting with a letter or digit",
+    "alice"
+);
+stand_in!(
+    ChannelNameText,
+    ChannelName,
+    "^[a-z]([a-z0-9._]{0,30}[a-z0-9])?$",
+    "a channel name: at most 32 lower-case letters and digits, starting with a letter, with inner . and _",
+    "production"
+);
+stand_in!(
+    ExpiryText,
+    Timestamp,
+    "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
+    "a time in UTC, as text",
+    "2027-12-31T00:00:00Z"
+);
+
 /// All grammars that a text in a file of a platform may have.
 pub(crate) fn text_formats() -> Vec<TextFormat> {
     let mut formats = bundles_objects::text_formats();
@@ -143,6 +167,9 @@ pub(crate) fn text_formats() -> Vec<TextFormat> {
         ComponentText::FORMAT,
         ReleaseFieldText::FORMAT,
         FingerprintText::FORMAT,
+        OwnerText::FORMAT,
+        ChannelNameText::FORMAT,
+        ExpiryText::FORMAT,
     ]);
     formats
 }

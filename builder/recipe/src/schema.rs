@@ -1,10 +1,10 @@
-//! JSON Schemas of the three kinds of files, made from the types. Editors complete by them, and the check of form
+//! JSON Schemas of the four kinds of files, made from the types. Editors complete by them, and the check of form
 //! follows them, so what they say is what is accepted.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
-use crate::{EnvironmentDocument, PlatformDocument, RecipeDocument};
+use crate::{EnvironmentDocument, PlatformDocument, RecipeDocument, TrustDocument};
 
 /// The schema of `recipe.toml`.
 pub fn recipe_schema() -> Value {
@@ -19,6 +19,11 @@ pub fn platform_schema() -> Value {
 /// The schema of `environments/*.toml`.
 pub fn environment_schema() -> Value {
     schema::<EnvironmentDocument>()
+}
+
+/// The schema of `trust.toml`.
+pub fn trust_schema() -> Value {
+    schema::<TrustDocument>()
 }
 
 fn schema<T: JsonSchema>() -> Value {

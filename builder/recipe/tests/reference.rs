@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use builder_recipe::{Platform, environment_schema, platform_schema, recipe_schema};
+use builder_recipe::{Platform, environment_schema, platform_schema, recipe_schema, trust_schema};
 use bundles_objects::{ImageIdentity, PartDocument, ServiceName};
 use registry_wire::Digest;
 use serde_json::{Value, json};
@@ -110,8 +110,12 @@ fn files_and_request() {
 
 #[test]
 fn schemas_are_up_to_date() {
-    let schemas =
-        [("bundle", platform_schema()), ("environment", environment_schema()), ("recipe", recipe_schema())];
+    let schemas = [
+        ("bundle", platform_schema()),
+        ("environment", environment_schema()),
+        ("recipe", recipe_schema()),
+        ("trust", trust_schema()),
+    ];
     for (name, schema) in schemas {
         let path = repository().join(format!("docs/schema/{name}.json"));
         let committed = fs::read_to_string(&path).unwrap_or_default();

@@ -7,8 +7,8 @@ use registry_wire::Digest;
 
 pub use self::reason::Reason;
 use crate::{
-    Action, Document as _, Ignored, RecordFloor, Role, SignatureBundle, SignedRecord, Tally, TrustFloor,
-    TrustedRoot, signature::signs, tally,
+    Action, Channel, Document as _, Ignored, RecordFloor, Role, SignatureBundle, SignedRecord, Tally,
+    TrustFloor, TrustedRoot, signature::signs, tally,
 };
 
 /// How far the clock may stand behind the last accepted record.
@@ -61,7 +61,7 @@ pub fn decide(
 /// the record in date. If not, what runs goes on and nothing is changed until a new record comes.
 pub fn standing(record: &SignedRecord, root: &TrustedRoot, now: Timestamp) -> Result<(), Reason> {
     check_root_date(root, now)?;
-    check_signatures(record, root, now)?;
+    check_signatures(record, root, Some(now))?;
     check_revoked(record.document().release.digest, root)?;
     check_expiry(record, now)
 }
@@ -84,6 +84,16 @@ pub fn verify_release(
         return Err(Reason::Unsigned { release });
     }
     enough(tally)
+}
+
+/// Verifies that `record` is one of `channel` with enough signatures under this root: what a new record may be built
+/// on. Dates play no role, neither of the record nor of keys. Returns the signatures that count.
+pub fn verify_record(record: &SignedRecord, channel: &Channel, root: &TrustedRoot) -> Result<Tally, Reason> {
+    let found = &record.document().channel;
+    if found != channel {
+        return Err(Reason::WrongChannel { expected: channel.clone(), found: found.clone() });
+    }
+    check_signatures(record, root, None)
 }
 
 /// Does the record belong here at all, under this root and on this channel?
@@ -132,7 +142,7 @@ fn check_new(
         let (expected, found) = (mark.digest, document.root.digest);
         return Err(Reason::RootMismatch { version: mark.version, expected, found });
     }
-    check_signatures(record, root, now)?;
+    check_signatures(record, root, Some(now))?;
     if let Some(last) = &floor.record {
         if now < last.proposed_at - CLOCK_TOLERANCE {
             return Err(Reason::ClockBehind { now, last: last.proposed_at });
@@ -197,12 +207,16 @@ fn check_root_date(root: &TrustedRoot, now: Timestamp) -> Result<(), Reason> {
     Ok(())
 }
 
-fn check_signatures(record: &SignedRecord, root: &TrustedRoot, now: Timestamp) -> Result<(), Reason> {
+fn check_signatures(
+    record: &SignedRecord,
+    root: &TrustedRoot,
+    now: Option<Timestamp>,
+) -> Result<Tally, Reason> {
     let role = Role::Channel(record.document().channel.clone());
-    let tally = tally::count(root.root(), &role, record.bundles(), Some(now), |payload| {
+    let tally = tally::count(root.root(), &role, record.bundles(), now, |payload| {
         payload == record.payload().bytes()
     });
-    enough(tally).map(|_| ())
+    enough(tally)
 }
 
 fn check_revoked(release: Digest, root: &TrustedRoot) -> Result<(), Reason> {

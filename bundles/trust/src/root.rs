@@ -279,6 +279,12 @@ impl TrustRoot {
         self.roles.get(role)
     }
 
+    /// The owners of the keys of a role; none when the root does not have it.
+    pub fn owners(&self, role: &Role) -> BTreeSet<&Owner> {
+        let keys = self.role(role).into_iter().flat_map(|members| &members.keys);
+        keys.filter_map(|hint| self.keys.get(hint)).map(|key| &key.owner).collect()
+    }
+
     /// What no longer counts.
     pub const fn revoked(&self) -> &Revoked {
         &self.revoked

@@ -63,6 +63,12 @@ impl Tally {
     pub fn is_enough(&self) -> bool {
         self.needed > 0 && self.counted.len() >= self.needed as usize
     }
+
+    /// The signatures that do not count, to stand behind a sentence.
+    pub(crate) fn ignored_text(&self) -> String {
+        let each: Vec<_> = self.ignored.iter().map(|(key, why)| format!("{key}: {why}")).collect();
+        if each.is_empty() { String::new() } else { format!(": {}", each.join("; ")) }
+    }
 }
 
 /// Counts the signatures of `role`. `is_right` says whether a verified payload states what is to be signed. Without

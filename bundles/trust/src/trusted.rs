@@ -17,7 +17,12 @@ pub enum RootRefusal {
         found: Digest,
     },
     /// Not signed by its own keys.
-    #[error("the trust root {digest} has {} of {} signatures of its own root keys", tally.counted.len(), tally.needed)]
+    #[error(
+        "the trust root {digest} has {} of {} signatures of its own root keys{}",
+        tally.counted.len(),
+        tally.needed,
+        tally.ignored_text()
+    )]
     OwnSignatures {
         /// The root.
         digest: Digest,
@@ -26,9 +31,10 @@ pub enum RootRefusal {
     },
     /// Not signed by the keys of the version before.
     #[error(
-        "the trust root {digest} has {} of {} signatures of the root keys of the version before",
+        "the trust root {digest} has {} of {} signatures of the root keys of the version before{}",
         tally.counted.len(),
-        tally.needed
+        tally.needed,
+        tally.ignored_text()
     )]
     PreviousSignatures {
         /// The root.

@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(names, ["forget-0", "clear", "save", "check", "confirm"]);
         assert_eq!(
             pod["initContainers"][0]["args"],
-            serde_json::json!(["helper", "discard", "/backup/pre-0000-1-cache.rdb"])
+            serde_json::json!(["guest", "discard", "/backup/pre-0000-1-cache.rdb"])
         );
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
         for container in pod["initContainers"].as_array().unwrap() {

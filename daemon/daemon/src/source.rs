@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 
 use bundles_release::{
-    EnvironmentName, Release, ReleaseLimits,
+    EnvironmentName, ReleaseLimits,
     names::{SIGNATURE_PREDICATE, SIGSTORE_BUNDLE},
 };
-use bundles_trust::{ChannelRecord, SignatureBundle};
+use bundles_remote::{BUNDLE_LIMIT, FetchError, fetch_release};
+use bundles_trust::ChannelRecord;
 use registry_client::{ClientError, Registry};
 use registry_wire::{Descriptor, Digest, Reference, RepositoryName};
 
 use crate::{contents::Documents, error::chain};
-
-/// Most signatures that are looked at.
-const MOST_SIGNATURES: usize = 32;
-const BUNDLE_LIMIT: u64 = SignatureBundle::LARGEST as u64;
 
 /// Why the documents of a release are not here.
 #[derive(Debug)]
@@ -25,16 +22,29 @@ pub(crate) enum SourceError {
     Refused(String),
 }
 
-impl From<ClientError> for SourceError {
-    fn from(error: ClientError) -> Self {
-        let text = chain(&error);
-        match error {
-            ClientError::Unreachable { .. }
-            | ClientError::Interrupted { .. }
-            | ClientError::Unavailable { .. }
-            | ClientError::Denied { .. } => Self::Silent(text),
+impl SourceError {
+    fn new(client: Option<&ClientError>, text: String) -> Self {
+        match client {
+            Some(
+                ClientError::Unreachable { .. }
+                | ClientError::Interrupted { .. }
+                | ClientError::Unavailable { .. }
+                | ClientError::Denied { .. },
+            ) => Self::Silent(text),
             _ => Self::Refused(text),
         }
+    }
+}
+
+impl From<ClientError> for SourceError {
+    fn from(error: ClientError) -> Self {
+        Self::new(Some(&error), chain(&error))
+    }
+}
+
+impl From<FetchError> for SourceError {
+    fn from(error: FetchError) -> Self {
+        Self::new(error.client(), chain(&error))
     }
 }
 
@@ -46,14 +56,8 @@ pub(crate) async fn fetch_documents(
     environment: &EnvironmentName,
     record: Option<&ChannelRecord>,
 ) -> Result<Documents, SourceError> {
-    let refused = |text: String| SourceError::Refused(text);
-    let manifest = registry
-        .get_manifest(repository, &Reference::Digest(digest))
-        .await?
-        .ok_or_else(|| refused(format!("the registry has no release {digest} in {repository}")))?;
-    let configuration = Release::config_of(&manifest).map_err(|error| refused(chain(&error)))?.clone();
-    let configuration = registry.get_blob(repository, &configuration, ReleaseLimits::CONFIG).await?;
-    let release = Release::parse(manifest.clone(), &configuration).map_err(|error| refused(chain(&error)))?;
+    let fetched = fetch_release(registry, repository, &Reference::Digest(digest)).await?;
+    let release = fetched.release;
     let mut objects = BTreeMap::new();
     // An environment that is not there is refused where the release is read for it.
     for (part, layer) in
@@ -63,7 +67,12 @@ pub(crate) async fn fetch_documents(
         objects.insert(part.clone(), bytes);
     }
     let signatures = fetch_signatures(registry, repository, digest, record).await?;
-    Ok(Documents { manifest: manifest.bytes().to_vec(), configuration, objects, signatures })
+    Ok(Documents {
+        manifest: release.manifest().bytes().to_vec(),
+        configuration: fetched.configuration,
+        objects,
+        signatures,
+    })
 }
 
 /// The signatures: those that the record lists, else those that refer to the release.
@@ -85,5 +94,6 @@ async fn fetch_signatures(
     if !signatures.is_empty() {
         return Ok(signatures);
     }
-    Ok(registry.attached(repository, &digest, &SIGSTORE_BUNDLE, MOST_SIGNATURES, BUNDLE_LIMIT).await?)
+    let bundles = bundles_remote::fetch_signatures(registry, repository, &digest).await?;
+    Ok(bundles.iter().map(|bundle| bundle.bytes().to_vec()).collect())
 }

@@ -43,29 +43,6 @@ impl Registry {
         Ok(known)
     }
 
-    /// The contents of the artifacts of one type that refer to `subject`: of each the first layer, if it is of that type
-    /// and has at most `largest` bytes. No more than `most` artifacts are looked at.
-    pub async fn attached(
-        &self,
-        repository: &RepositoryName,
-        subject: &Digest,
-        artifact_type: &MediaType,
-        most: usize,
-        largest: u64,
-    ) -> Result<Vec<Vec<u8>>, ClientError> {
-        let mut contents = Vec::new();
-        let referrers = self.referrers(repository, subject).await?;
-        let wanted = |found: &&Descriptor| found.artifact_type.as_ref() == Some(artifact_type);
-        for found in referrers.iter().filter(wanted).take(most) {
-            let manifest = self.get_manifest(repository, &Reference::Digest(found.digest)).await?;
-            let layer = manifest.as_ref().and_then(|manifest| manifest.image()?.layers.first());
-            if let Some(layer) = layer.filter(|it| it.media_type == *artifact_type && it.size <= largest) {
-                contents.push(self.get_blob(repository, layer, largest).await?);
-            }
-        }
-        Ok(contents)
-    }
-
     /// The registry's list; `None` when it has no lists.
     async fn listed_referrers(
         &self,

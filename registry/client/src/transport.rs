@@ -83,6 +83,11 @@ impl Registry {
         &self.inner.address
     }
 
+    /// How the registry is spoken to.
+    pub fn scheme(&self) -> Scheme {
+        if self.inner.base.scheme() == Scheme::Http.name() { Scheme::Http } else { Scheme::Https }
+    }
+
     /// Asks whether there is a registry at the address.
     pub async fn check(&self) -> Result<(), ClientError> {
         let request = Request::Check { head: false };

@@ -8,7 +8,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 /// own floor.
 const FLOORS: &[(&str, &[&str])] = &[
     ("registry", &["wire", "blobs", "client", "meta", "server"]),
-    ("bundles", &["release", "objects", "trust"]),
+    ("bundles", &["release", "objects", "trust", "remote"]),
     ("builder", &["recipe", "inputs", "tree", "image", "sandbox", "build"]),
     ("daemon", &["plan", "cluster", "backup", "rollout", "console", "daemon"]),
 ];

@@ -23,9 +23,10 @@ pub fn executable() -> Result<PathBuf> {
     let running = std::env::current_exe().context("a program knows its own path")?;
     // target/TRIPLE/release/PROGRAM or target/TRIPLE/release/deps/TEST
     let folders = running.ancestors().skip(1).take(2);
-    folders.map(|folder| folder.join("bundle")).find(|path| path.is_file()).with_context(|| {
-        format!("no bundle beside {}: cargo build --release -p bundle", running.display())
-    })
+    folders
+        .map(|folder| folder.join("bundle"))
+        .find(|path| path.is_file())
+        .with_context(|| format!("no bundle beside {}: cargo build --release -p bundle", running.display()))
 }
 
 /// The root of the workspace.

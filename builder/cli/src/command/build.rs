@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use builder_build::{Origin, Store};
+use builder_build::Origin;
 use builder_image::{NamedImage, export_layout};
 use clap::Args;
 use serde::Serialize;
@@ -67,9 +67,9 @@ impl ImageDocument {
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), CommandError> {
     let folder = PlatformFolder::open(arguments.platform.as_deref())?;
     let lock = folder.fresh_lock()?;
-    let images = images::build(&folder, &lock, &arguments.services, context)?;
+    let store = context.open_store()?;
+    let images = images::build(&folder, &lock, &arguments.services, &store, context)?;
     if let Some(output) = &arguments.output {
-        let store = Store::open(&context.home.store()).of_kind(Kind::Machine)?;
         let mut blobs = BTreeMap::new();
         let mut named = Vec::new();
         for image in &images {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::{
     command::Context,
-    detached::{self, Stop},
+    detached::{self, RegistryProcessError, Stop},
     error::{CommandError, Kind, OfKind as _},
 };
 
@@ -20,7 +20,15 @@ struct Document {
 
 /// Runs the verb.
 pub(crate) fn run(_: &Arguments, context: &Context) -> Result<(), CommandError> {
-    let stop = detached::stop(&context.home.registry()).of_kind(Kind::Machine)?;
+    let stop = detached::stop(&context.home.registry()).map_err(|error| {
+        let hint = match &error {
+            RegistryProcessError::Form { path, .. } => {
+                format!("end the registry by hand if it runs, and remove {}", path.display())
+            }
+            _ => "bundle down once more; the registry's log lies beside its record".to_owned(),
+        };
+        CommandError::new(Kind::Machine, error).hint(hint)
+    })?;
     let document = Document { stopped: stop == Stop::Stopped };
     let line = match stop {
         Stop::Stopped => "registry stopped; its data stays",

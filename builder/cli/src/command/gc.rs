@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use builder_build::Store;
 use clap::Args;
 use serde::Serialize;
 
@@ -27,7 +26,7 @@ struct Document {
 
 /// Runs the verb.
 pub(crate) fn run(_: &Arguments, context: &Context) -> Result<(), CommandError> {
-    let store = Store::open(&context.home.store()).of_kind(Kind::Machine)?;
+    let store = context.open_store()?;
     let collected = store.collect().of_kind(Kind::Machine)?;
     let document = Document {
         kept: collected.kept,

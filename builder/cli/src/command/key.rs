@@ -51,10 +51,8 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     match &arguments.verb {
         Verb::Generate { name } => {
             let private = keys::with_ending(name, "key");
-            let password = keys::password(&private, |name| std::env::var(name).ok())
-                .of_kind(Kind::Usage)
-                .map_err(|error| error.hint("BUNDLE_PASSWORD=… bundle key generate"))?;
-            let key = keys::generate(name, &password, &mut SystemRandomness).of_kind(Kind::Machine)?;
+            let password = keys::password(&private, |name| std::env::var(name).ok())?;
+            let key = keys::generate(name, &password, &mut SystemRandomness)?;
             let public = keys::with_ending(name, "pub");
             let lines =
                 format!("{} (keep it secret)\n{}\nhint {}", private.display(), public.display(), key.hint());
@@ -63,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
             context.report.result(&document, || lines).of_kind(Kind::Machine)
         }
         Verb::Hint { file } => {
-            let key = keys::read_public(file).of_kind(Kind::Input)?;
+            let key = keys::read_public(file)?;
             let hint = key.hint().to_string();
             let document = Document { hint: hint.clone(), private_key: None, public_key: file.clone() };
             context.report.result(&document, || hint).of_kind(Kind::Machine)

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use builder_build::Store;
 use clap::Args;
 use registry_client::{Registry, Scheme};
 use registry_wire::RegistryAddress;
@@ -38,31 +37,34 @@ struct Document {
     version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
+    /// The index of the release and its images, for tools that copy all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    carrier: Option<String>,
 }
 
 /// Runs the verb.
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), CommandError> {
     let folder = PlatformFolder::open(arguments.platform.as_deref())?;
     let lock = folder.fresh_lock()?;
-    let images = images::build(&folder, &lock, &[], context)?;
+    let store = context.open_store()?;
+    let images = images::build(&folder, &lock, &[], &store, context)?;
     let assembled = composition::compose(&folder, &lock, &images)?;
     let release = &assembled.release;
-    let mut reference = None;
+    let (mut reference, mut carrier) = (None, None);
     if let Some(address) = &arguments.registry {
         let registry = Registry::new(address.clone(), arguments.scheme).map_err(publishing::of_registry)?;
         let repository = &folder.platform.repository;
-        let store = Store::open(&context.home.store()).of_kind(Kind::Machine)?;
-        runtime()?.block_on(async {
-            let target = Target { registry: &registry, repository };
-            for image in &images {
-                target.push_image(image, &store).await?;
-            }
-            target.push_release(&assembled).await
-        })?;
+        let target = Target { registry: &registry, repository };
+        runtime()?.block_on(target.publish(&assembled, &images, &store))?;
         reference = Some(format!("{address}/{repository}@{}", release.digest()));
+        carrier = Some(format!("{address}/{repository}:{}", release.carrier_tag()));
     }
-    let document =
-        Document { digest: release.digest().to_string(), version: release.version().to_string(), reference };
+    let document = Document {
+        digest: release.digest().to_string(),
+        version: release.version().to_string(),
+        reference,
+        carrier,
+    };
     let lines = || document.reference.as_ref().unwrap_or(&document.digest).clone();
     context.report.result(&document, lines).of_kind(Kind::Machine)
 }

@@ -22,6 +22,8 @@ enum File {
     Recipe,
     /// `environments/NAME.toml`
     Environment,
+    /// `trust.toml`
+    Trust,
 }
 
 /// Runs the verb.
@@ -30,6 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         File::Platform => builder_recipe::platform_schema(),
         File::Recipe => builder_recipe::recipe_schema(),
         File::Environment => builder_recipe::environment_schema(),
+        File::Trust => builder_recipe::trust_schema(),
     };
     let text = serde_json::to_string_pretty(&schema).of_kind(Kind::Machine)?;
     writeln!(std::io::stdout().lock(), "{text}").of_kind(Kind::Machine)

@@ -51,8 +51,8 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     let folder = PlatformFolder::open(arguments.platform.as_deref())?;
     let environment = folder.environment(arguments.environment.as_ref(), &folder.command("show"))?;
     let lock = folder.fresh_lock()?;
-    let images = images::build(&folder, &lock, &[], context)?;
-    let assembled = composition::compose(&folder, &lock, &images)?;
+    let store = context.open_store()?;
+    let images = images::build(&folder, &lock, &[], &store, context)?;
     let parts =
         folder.platform.render(environment, &composition::identities(&images)).of_kind(Kind::Input)?;
     let mut objects: Vec<Object> = parts.into_iter().flat_map(|part| part.objects).collect();
@@ -66,7 +66,6 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
             registry: RegistryMap { registry: registry.clone(), prefix: folder.platform.repository.clone() },
             namespace,
             subscription: product.parse().of_kind(Kind::Input)?,
-            release: assembled.release.digest(),
         };
         bind(&mut objects, &binding).of_kind(Kind::Input)?;
     }

@@ -2,13 +2,15 @@
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use builder_build::Store;
 use bundles_release::EnvironmentName;
-use bundles_trust::{Action, Channel, ChannelName, Owner, SystemRandomness};
+use bundles_trust::{
+    Channel, ChannelName, Document as _, Owner, SignatureBundle, SystemRandomness, verify_release,
+};
 use clap::Args;
 use jiff::Timestamp;
 use registry_client::{Registry, Scheme};
@@ -26,7 +28,8 @@ use crate::{
     inputs::{self, Sources},
     installation::{self, SubscriptionRequest},
     platform::PlatformFolder,
-    publishing::{Change, Moved, Promotion, Target, of_registry},
+    promotion::{Earlier, Promotion},
+    publishing::{Change, Target, of_registry},
     report,
 };
 
@@ -119,7 +122,8 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
         let fetched = runtime.block_on(inputs::fetch_all(&folder, &lock, &arguments.sources, context))?;
         note(&format!("fetched {} packages, {}", fetched.files, report::bytes(fetched.bytes)));
     }
-    let images = images::build(&folder, &lock, &[], context)?;
+    let store = context.open_store()?;
+    let images = images::build(&folder, &lock, &[], &store, context)?;
     let assembled = composition::compose(&folder, &lock, &images)?;
 
     let executable = std::env::current_exe().of_kind(Kind::Machine)?;
@@ -134,41 +138,39 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     let product = &folder.platform.product;
     let channel: ChannelName = CHANNEL.parse().of_kind(Kind::Machine)?;
     let keys = context.home.keys(product.as_str());
-    let (trust, origin) = development::open_or_make(&keys, product, &channel, now, &mut SystemRandomness)
+    let (trust, origin) = development::find_or_make(&keys, product, &channel, now, &mut SystemRandomness)
         .of_kind(Kind::Trust)
-        .map_err(|error| error.hint(format!("move {} away to get new development keys", keys.display())))?;
+        .map_err(|error| error.hint(new_keys(&keys)))?;
     if origin == Origin::Made {
         note(&format!("made development keys in {}: for this machine, not for production", keys.display()));
     }
 
     let address: RegistryAddress = process.address.to_string().parse().of_kind(Kind::Machine)?;
     let registry = Registry::new(address.clone(), Scheme::Http).map_err(of_registry)?;
-    let store = Store::open(&context.home.store()).of_kind(Kind::Machine)?;
     let repository = &folder.platform.repository;
     let target = Target { registry: &registry, repository };
     let release = &assembled.release;
+    let closed = |error| CommandError::new(Kind::Trust, error).hint(new_keys(&keys));
     let (moved, changes, record) = runtime.block_on(async {
-        let mut moved = Moved::default();
-        for image in &images {
-            let more = target.push_image(image, &store).await?;
-            moved = Moved { sent: moved.sent + more.sent, present: moved.present + more.present };
-        }
-        let root = target.push_root(&trust.root).await?;
-        let pushed = target.push_release(&assembled).await?;
-        let signed = target.sign(&release.manifest().descriptor(), &trust.release).await?;
+        let (moved, published) = target.publish(&assembled, &images, &store).await?;
+        let is_signed = |there: &[SignatureBundle]| {
+            verify_release(release.digest(), there, &trust.root.trusted, now).is_ok()
+        };
+        let descriptor = release.manifest().descriptor();
+        let signed = target.sign(&descriptor, is_signed, || trust.release_key().map_err(closed)).await?;
         let promotion = Promotion {
             channel: Channel::new(product.clone(), channel),
             release,
             environment: environment.clone(),
-            root: &trust.trusted,
-            keys: vec![&trust.channel],
+            root: &trust.root,
             proposed_by: Owner::development(),
-            action: Action::Promote,
+            earlier: Earlier::ComeBack,
             reason: "bundle up".to_owned(),
             now,
         };
-        let (record, promoted) = target.promote(&promotion).await?;
-        Ok::<_, CommandError>((moved, [root, pushed, signed, promoted], record))
+        let keys = || Ok(vec![trust.channel_key().map_err(closed)?]);
+        let (record, promoted) = target.promote(&promotion, keys).await?;
+        Ok::<_, CommandError>((moved, [published, signed, promoted], record))
     })?;
 
     let document = Document {
@@ -203,6 +205,10 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     context.report.result(&document, || lines(&document, arguments)).of_kind(Kind::Machine)
 }
 
+fn new_keys(folder: &Path) -> String {
+    format!("move {} away to get new development keys", folder.display())
+}
+
 struct InCluster<'a> {
     arguments: &'a ClusterArguments,
     choice: &'a ClusterChoice,
@@ -225,11 +231,12 @@ async fn run_in_cluster(
     let repository = target.repository;
     let image =
         format!("{registry}/{repository}/{}@{}", installation::DAEMON, daemon_image.identity().digest);
-    let product = development::product(&trust.root).as_str();
+    let root = &trust.root.signed;
+    let product = root.document().product().as_str();
     let namespace = arguments.namespace.as_deref().unwrap_or(product);
     context.report.note(&format!("installing the daemon in {}", choice.context));
     installation::install(&cluster, &image, namespace, Vec::new()).await?;
-    let manifest = trust.root.manifest();
+    let manifest = root.manifest();
     let request = SubscriptionRequest {
         name: product,
         registry: &registry,
@@ -237,7 +244,7 @@ async fn run_in_cluster(
         channel: &document.channel,
         environment: &document.environment,
         namespace,
-        root: trust.root.digest(),
+        root: root.digest(),
         signed_root: std::str::from_utf8(manifest.bytes()).of_kind(Kind::Machine)?,
         poll: arguments.poll,
         soak: arguments.soak,

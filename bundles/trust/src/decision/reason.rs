@@ -10,13 +10,13 @@ use crate::{Channel, Role, Tally};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// Not enough owners signed.
-    #[error("{} of {} signatures for {}{}", tally.counted.len(), tally.needed, tally.role, ignored(tally))]
+    #[error("{} of {} signatures for {}{}", tally.counted.len(), tally.needed, tally.role, tally.ignored_text())]
     TooFewSignatures {
         /// What was counted.
         tally: Box<Tally>,
     },
     /// Signed, but by nobody who may.
-    #[error("signed by the wrong key for {}{}", tally.role, ignored(tally))]
+    #[error("signed by the wrong key for {}{}", tally.role, tally.ignored_text())]
     WrongKey {
         /// What was counted.
         tally: Box<Tally>,
@@ -237,10 +237,4 @@ impl Reason {
             Self::ClockBehind { .. } => "set the clock of this machine".to_owned(),
         }
     }
-}
-
-/// The signatures that do not count, for people.
-fn ignored(tally: &Tally) -> String {
-    let each: Vec<_> = tally.ignored.iter().map(|(key, why)| format!("{key}: {why}")).collect();
-    if each.is_empty() { String::new() } else { format!(": {}", each.join("; ")) }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use bundles_trust::{
     Action, ChannelRecord, Decision, Ignored, Reason, Role, SignedRecord, TrustFloor, TrustedKey,
-    TrustedRoot, decide, standing,
+    TrustedRoot, decide, standing, verify_record,
 };
 use jiff::Timestamp;
 use proptest::{prelude::*, test_runner::TestRunner};
@@ -50,6 +50,25 @@ fn a_channel_goes_on() {
     // The floor survives storage.
     let stored = serde_json::to_string(&floor).unwrap();
     assert_eq!(serde_json::from_str::<TrustFloor>(&stored).unwrap(), floor);
+}
+
+#[test]
+fn what_a_new_record_may_be_built_on() {
+    let good = approved(&record(None, "r1"));
+    let tally = verify_record(&good, &channel(), &root()).unwrap();
+    assert_eq!(tally.counted, BTreeSet::from([key("alice").hint(), key("bob").hint()]));
+    let alone = signed(&record(None, "r1"), &["alice"]);
+    assert!(matches!(verify_record(&alone, &channel(), &root()), Err(Reason::TooFewSignatures { .. })));
+    let other = "shop/staging".parse().unwrap();
+    assert!(matches!(verify_record(&good, &other, &root()), Err(Reason::WrongChannel { .. })));
+    // A key that is out of date by now was good when it signed; what is built on it needs good keys of its own.
+    let mut parts = root_parts(1);
+    for key in &mut parts.keys {
+        key.not_after = Some(now() - hours(1));
+    }
+    let aged = trusted(parts);
+    assert!(verify_record(&good, &channel(), &aged).is_ok());
+    assert!(matches!(standing(&good, &aged, now()), Err(Reason::TooFewSignatures { .. })));
 }
 
 #[test]

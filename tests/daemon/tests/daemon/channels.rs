@@ -32,9 +32,9 @@ async fn who_moves_tags_moves_nothing_else() {
     let lab = Lab::start(1).await.unwrap();
     let (server, registry) = lab.registry().await.unwrap();
     let mut shop = Shop::of_owners(registry.clone(), &["alice", "bob"]).unwrap();
-    let helper = Image::of_program(Path::new(env!("CARGO_BIN_EXE_helper")), "helper").unwrap();
-    let (helper, _) = helper.push(&registry, &"daemon".parse().unwrap()).await.unwrap();
-    let helper = format!("{NODE_REGISTRY}/daemon@{helper}");
+    let guest = Image::of_program(Path::new(env!("CARGO_BIN_EXE_guest")), "guest").unwrap();
+    let (guest, _) = guest.push(&registry, &"daemon".parse().unwrap()).await.unwrap();
+    let guest = format!("{NODE_REGISTRY}/daemon@{guest}");
     let probe = Image::of_program(&program("probe").unwrap(), "probe").unwrap();
     let probe = probe.push(&registry, &"shop/api".parse().unwrap()).await.unwrap();
     let ready =
@@ -43,7 +43,7 @@ async fn who_moves_tags_moves_nothing_else() {
     let first = shop.promote(&one, Action::Promote).await.unwrap();
     let subscription = lab.subscription(&registry, &shop.root()).to_string();
     lab.bed.apply(&subscription).unwrap();
-    let daemon = lab.daemon(&helper, "first");
+    let daemon = lab.daemon(&guest, "first");
     lab.wait("subscription", HOME, "shop", PATIENCE, runs("1", "Kept")).await.unwrap();
     let floor = lab.adapter().read_floor("shop").await.unwrap().texts;
 
@@ -58,7 +58,7 @@ async fn who_moves_tags_moves_nothing_else() {
     daemon.stop().await.unwrap();
     let port = server.address().port();
     server.stop().await.unwrap();
-    let daemon = lab.daemon(&helper, "second");
+    let daemon = lab.daemon(&guest, "second");
     lab.wait("subscription", HOME, "shop", PATIENCE, |object| {
         condition(object, "ChannelVerified")["reason"] == "RegistrySilent" && runs("1", "Kept")(object)
     })

@@ -273,14 +273,14 @@ async fn what_is_typed_lets_a_release_go_on() {
     let lab = Lab::start(1).await.unwrap();
     let (server, registry) = lab.registry().await.unwrap();
     let shop = Shop::new(registry.clone()).unwrap();
-    let helper = Image::of_program(Path::new(env!("CARGO_BIN_EXE_helper")), "helper").unwrap();
-    let (helper, _) = helper.push(&registry, &"daemon".parse().unwrap()).await.unwrap();
-    let helper = format!("{NODE_REGISTRY}/daemon@{helper}");
+    let guest = Image::of_program(Path::new(env!("CARGO_BIN_EXE_guest")), "guest").unwrap();
+    let (guest, _) = guest.push(&registry, &"daemon".parse().unwrap()).await.unwrap();
+    let guest = format!("{NODE_REGISTRY}/daemon@{guest}");
     let image = Image::of_program(&program("probe").unwrap(), "probe").unwrap();
     let probe = image.push(&registry, &"shop/api".parse().unwrap()).await.unwrap();
     image.push(&registry, &"shop/web".parse().unwrap()).await.unwrap();
     let redis = Image::of_redis().unwrap().push(&registry, &"shop/cache".parse().unwrap()).await.unwrap();
-    let daemon = lab.daemon(&helper, "first");
+    let daemon = lab.daemon(&guest, "first");
     let since = Timestamp::now();
     let mut world = World { lab, registry, shop, probe, redis };
     world.first_install().await;

@@ -1,5 +1,6 @@
 //! Other programs read and write what we write and read, and the same bytes come out everywhere.
 
+mod carrier;
 mod full_disk;
 mod images;
 mod packages;

@@ -80,3 +80,42 @@ fn cosign_accepts_our_release_and_refuses_another_key_and_changed_bytes() -> Res
     // The true one is still accepted beside all that.
     run(&mut cosign(home, &key, &reference)?).map(drop)
 }
+
+#[test]
+fn cosign_accepts_what_bundle_sign_made_with_a_key_of_ours_and_no_other_key() -> Result<()> {
+    let served = Served::shared(scratch())?;
+    let folder = tempfile::tempdir()?;
+    let home = folder.path();
+    // A copy of its own: other tests count the signatures of the first.
+    let copy = format!("{}/copies/signed", served.address);
+    run(built("crane", home)?.args([
+        "copy",
+        "--insecure",
+        &served.release_reference(),
+        &format!("{copy}:copy"),
+    ]))?;
+    let reference = format!("{copy}@{}", served.release);
+    let make = |name: &str| -> Result<std::path::PathBuf> {
+        let path = home.join(name);
+        let mut generate = served.bundle.command(["key", "generate", text(&path)?]);
+        run(generate.env("BUNDLE_PASSWORD", "of no worth"))?;
+        Ok(path)
+    };
+    let (manager, other) = (make("manager")?, make("other")?);
+    let sign = || -> Result<Value> {
+        let key = manager.with_extension("key");
+        let mut sign = served.bundle.command(["sign", &reference, "--scheme", "http", "--key", text(&key)?]);
+        Ok(serde_json::from_slice(&run(sign.env("BUNDLE_PASSWORD", "of no worth"))?)?)
+    };
+    let key = manager.with_extension("pub");
+    let said = refused(&mut cosign(home, &key, &reference)?)?;
+    ensure!(said.contains("no signatures found"), "refused for another reason: {said}");
+    ensure!(sign()?["changed"] == true, "it was not signed with this key before");
+    ensure!(sign()?["changed"] == false, "it is not signed twice");
+    let accepted: Value = serde_json::from_slice(&run(&mut cosign(home, &key, &reference)?)?)?;
+    let verified = &accepted[0]["critical"]["image"]["docker-manifest-digest"];
+    ensure!(*verified == served.release.to_string(), "cosign verified {verified}");
+    let said = refused(&mut cosign(home, &other.with_extension("pub"), &reference)?)?;
+    ensure!(said.contains("failed to verify signature"), "refused for another reason: {said}");
+    Ok(())
+}

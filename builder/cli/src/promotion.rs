@@ -1,0 +1,325 @@
+//! Moving a channel to a release.
+//!
+//! Order: the trust root before a record that names it, the immutable tag of a record before the tag that moves. A
+//! promotion that is cut off between the two is finished by typing it again. A channel's tag that stands behind the
+//! signed records that are there was moved back or left behind; nothing is built on it.
+
+use bundles_release::{EnvironmentName, Release, names::SIGNATURE_PREDICATE};
+use bundles_trust::{
+    Action, Channel, ChannelRecord, Document as _, Evidence, Owner, Payload, PrivateKey, Reason, ReleaseMark,
+    Role, SignatureBundle, Signed, SignedRecord, TrustRoot, standing, verify_record, verify_release,
+};
+use jiff::{SignedDuration, Timestamp};
+use registry_wire::{Reference, Tag};
+
+use crate::{
+    error::{CommandError, Kind, OfKind as _},
+    publishing::{Change, Moved, Target, of_refusal, of_registry},
+    root_file::RootFile,
+};
+
+/// How long a record is taken by those who see it for the first time.
+const APPLY_WITHIN: SignedDuration = SignedDuration::from_hours(72);
+/// How long a record holds.
+const LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 90);
+/// A clock may be so much behind.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
+/// So many records after the one of the tag, and before it, are looked at.
+const MOST_RECORDS: u64 = 64;
+
+/// What becomes of a release that the channel named before and left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    /// It is refused: a channel goes back only on purpose.
+    Refuse,
+    /// The channel goes back to it by a rollback.
+    ComeBack,
+}
+
+/// What a channel is to run.
+#[derive(Debug)]
+pub(crate) struct Promotion<'a> {
+    pub(crate) channel: Channel,
+    pub(crate) release: &'a Release,
+    pub(crate) environment: EnvironmentName,
+    pub(crate) root: &'a RootFile,
+    pub(crate) proposed_by: Owner,
+    pub(crate) earlier: Earlier,
+    pub(crate) reason: String,
+    pub(crate) now: Timestamp,
+}
+
+impl Promotion<'_> {
+    /// What can be refused without a registry and without a key.
+    fn check(&self) -> Result<(), CommandError> {
+        let root = self.root.trusted.root();
+        if root.product() != self.release.product() {
+            let (expected, found) = (self.release.product().clone(), root.product().clone());
+            return Err(of_refusal(Reason::WrongProduct { expected, found }));
+        }
+        if self.release.environment(&self.environment).is_none() {
+            let known: Vec<_> =
+                self.release.environments().iter().map(|known| known.name().to_string()).collect();
+            let message =
+                format!("the release has no environment {}; it has {}", self.environment, known.join(", "));
+            let hint = format!("--environment {}", known.first().map_or("NAME", String::as_str));
+            return Err(CommandError::new(Kind::Input, message).hint(hint));
+        }
+        let role = Role::Channel(self.channel.clone());
+        if root.role(&role).is_none() {
+            return Err(of_refusal(Reason::NoRole { role }));
+        }
+        let mut owners: Vec<_> = root.keys().values().map(|key| key.owner.to_string()).collect();
+        owners.sort();
+        owners.dedup();
+        if !owners.iter().any(|owner| owner == self.proposed_by.as_str()) {
+            let message =
+                format!("the trust root has no owner {}; it has {}", self.proposed_by, owners.join(", "));
+            return Err(CommandError::new(Kind::Trust, message).hint("--by OWNER, one of those"));
+        }
+        Ok(())
+    }
+
+    /// Whether `record` says already what is wanted.
+    fn is_said_by(&self, record: &SignedRecord) -> bool {
+        let document = record.document();
+        document.release.digest == self.release.digest()
+            && document.environment == self.environment
+            && document.action != Action::Hold
+    }
+
+    fn record(
+        &self,
+        previous: Option<&SignedRecord>,
+        action: Action,
+        evidence: Vec<Evidence>,
+    ) -> ChannelRecord {
+        let manifest = self.release.manifest();
+        ChannelRecord {
+            channel: self.channel.clone(),
+            version: version_of(previous) + 1,
+            previous: previous.map(Signed::digest),
+            action,
+            release: ReleaseMark {
+                version: self.release.version().clone(),
+                digest: manifest.digest(),
+                size: manifest.bytes().len() as u64,
+            },
+            environment: self.environment.clone(),
+            root: self.root.trusted.mark(),
+            evidence,
+            proposed_by: self.proposed_by.clone(),
+            proposed_at: self.now,
+            not_before: self.now - CLOCK_TOLERANCE,
+            apply_by: self.now + APPLY_WITHIN,
+            expires: self.now + LIFETIME,
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+fn version_of(record: Option<&SignedRecord>) -> u64 {
+    record.map_or(0, |record| record.document().version)
+}
+
+impl Target<'_> {
+    /// Moves a channel to a release, unless it is there. The keys are opened only when a record has to be signed.
+    ///
+    /// Atomicity: the channel's tag moves last and in one step; before that nobody sees a change.
+    pub(crate) async fn promote(
+        &self,
+        promotion: &Promotion<'_>,
+        open_keys: impl FnOnce() -> Result<Vec<PrivateKey>, CommandError>,
+    ) -> Result<(SignedRecord, Change), CommandError> {
+        let Promotion { channel, release, root, now, .. } = promotion;
+        promotion.check()?;
+        let root_change = self.look_for_root(&root.signed).await?;
+        let tag = channel.tag();
+        let tagged = self.record_at(promotion, &tag).await?;
+        let newest = self.newest_record(promotion, tagged.clone()).await?;
+        let is_behind = version_of(newest.as_ref()) > version_of(tagged.as_ref());
+        if let Some(record) = &newest {
+            if promotion.is_said_by(record) && standing(record, &root.trusted, *now).is_ok() {
+                if !is_behind {
+                    return Ok((record.clone(), Change::Unchanged));
+                }
+                // A promotion that was cut off before the tag moved.
+                self.put_manifest(self.repository, &Reference::Tag(tag), &record.manifest()).await?;
+                return Ok((record.clone(), Change::Made));
+            }
+            if is_behind && !promotion.is_said_by(record) {
+                return Err(self.moved_back(channel, tagged.as_ref(), record));
+            }
+        }
+        let signatures = self.signatures(&release.digest()).await?;
+        let tally = verify_release(release.digest(), &signatures, &root.trusted, *now)
+            .map_err(|reason| self.unsigned(reason, release))?;
+        // Listed by digest, so that a cluster needs no list of referrers.
+        let evidence =
+            signatures.iter().filter(|bundle| tally.counted.contains(&bundle.hint())).map(|bundle| {
+                Evidence {
+                    predicate_type: SIGNATURE_PREDICATE.to_owned(),
+                    bundle: bundle.digest(),
+                    size: bundle.bytes().len() as u64,
+                }
+            });
+        let action = self.action(promotion, newest.as_ref()).await?;
+        let record = promotion.record(newest.as_ref(), action, evidence.collect());
+        let payload = Payload::new(&record).of_kind(Kind::Input)?;
+        let mut bundles: Vec<_> = open_keys()?.iter().map(|key| payload.sign(key)).collect();
+        // A key that was named twice signs once: signatures are deterministic.
+        bundles.sort_by_key(SignatureBundle::hint);
+        bundles.dedup();
+        let signed = Signed::new(payload, bundles).of_kind(Kind::Trust)?;
+        standing(&signed, &root.trusted, *now).map_err(|reason| too_few(reason, root.trusted.root()))?;
+        let version_tag = Reference::Tag(channel.version_tag(record.version));
+        if let Some(there) = self.resolve(&version_tag).await? {
+            let message = format!("{version_tag} is {there} already: someone else promoted at the same time");
+            return Err(CommandError::new(Kind::Trust, message).hint("the same command once more"));
+        }
+        if root_change == Change::Made {
+            self.push_root(&root.signed).await?;
+        }
+        let mut moved = Moved::default();
+        for (descriptor, bytes) in signed.blobs() {
+            self.put(self.repository, &descriptor, bytes.into(), &mut moved).await?;
+        }
+        for tag in [version_tag, Reference::Tag(tag)] {
+            self.put_manifest(self.repository, &tag, &signed.manifest()).await?;
+        }
+        Ok((signed, Change::Made))
+    }
+
+    /// The record at a tag, whoever signed it.
+    async fn read_record(&self, tag: &Tag) -> Result<Option<SignedRecord>, CommandError> {
+        let reference = Reference::Tag(tag.clone());
+        let manifest = self.registry.get_manifest(self.repository, &reference).await.map_err(of_registry)?;
+        let record = manifest.as_ref().map(SignedRecord::parse).transpose();
+        record.of_kind(Kind::Trust).map_err(|error| error.hint(who_wrote(tag)))
+    }
+
+    /// The record at a tag, with enough signatures under the root.
+    async fn record_at(
+        &self,
+        promotion: &Promotion<'_>,
+        tag: &Tag,
+    ) -> Result<Option<SignedRecord>, CommandError> {
+        let Some(record) = self.read_record(tag).await? else { return Ok(None) };
+        verify_record(&record, &promotion.channel, &promotion.root.trusted).map_err(|reason| {
+            let message = format!("the record at {tag} is refused: {reason}");
+            CommandError::new(Kind::Trust, message).hint(who_wrote(tag))
+        })?;
+        Ok(Some(record))
+    }
+
+    /// The last record of the chain that goes on from `tagged`, by the tags that never move.
+    async fn newest_record(
+        &self,
+        promotion: &Promotion<'_>,
+        tagged: Option<SignedRecord>,
+    ) -> Result<Option<SignedRecord>, CommandError> {
+        let mut newest = tagged;
+        for _ in 0..MOST_RECORDS {
+            let tag = promotion.channel.version_tag(version_of(newest.as_ref()) + 1);
+            let Some(next) = self.record_at(promotion, &tag).await? else { break };
+            let expected = newest.as_ref().map(Signed::digest);
+            let document = next.document();
+            if document.previous != expected {
+                let (version, found) = (document.version, document.previous);
+                return Err(match expected {
+                    Some(expected) => of_refusal(Reason::BrokenChain { version, expected, found }),
+                    None => of_refusal(Reason::Gap { from: 1, to: version - 1 }),
+                });
+            }
+            newest = Some(next);
+        }
+        Ok(newest)
+    }
+
+    /// What the record does: goes on, or goes back to a release that the channel has left.
+    async fn action(
+        &self,
+        promotion: &Promotion<'_>,
+        newest: Option<&SignedRecord>,
+    ) -> Result<Action, CommandError> {
+        let release = promotion.release.digest();
+        let Some(newest) = newest.filter(|newest| newest.document().release.digest != release) else {
+            return Ok(Action::Promote);
+        };
+        let last = newest.document().version;
+        let mut expected = newest.document().previous;
+        for version in (last.saturating_sub(MOST_RECORDS).max(1)..last).rev() {
+            let tag = promotion.channel.version_tag(version);
+            let Some(record) = self.read_record(&tag).await? else { break };
+            // Each is named by the next one up to the newest, which is signed: their own signatures add nothing.
+            if let Some(expected) = expected.filter(|expected| *expected != record.digest()) {
+                let message =
+                    format!("the record at {tag} is {}, the next one names {expected}", record.digest());
+                return Err(CommandError::new(Kind::Trust, message).hint(who_wrote(&tag)));
+            }
+            if record.document().release.digest == release {
+                return match promotion.earlier {
+                    Earlier::ComeBack => Ok(Action::Rollback),
+                    Earlier::Refuse => Err(CommandError::new(Kind::Trust, Reason::OldRelease { release })
+                        .hint("the same command with --rollback")),
+                };
+            }
+            expected = record.document().previous;
+        }
+        Ok(Action::Promote)
+    }
+
+    fn moved_back(
+        &self,
+        channel: &Channel,
+        tagged: Option<&SignedRecord>,
+        newest: &SignedRecord,
+    ) -> CommandError {
+        let names = match tagged {
+            Some(record) => format!("names record {}", record.document().version),
+            None => "is gone".to_owned(),
+        };
+        let document = newest.document();
+        let message = format!(
+            "the tag {} {names}, but record {} is there and signed: an older record is replayed, or a promotion was \
+             cut off",
+            channel.tag(),
+            document.version
+        );
+        let reference = self.typed_reference(&document.release.digest);
+        let hint = format!(
+            "bundle promote {} {reference} --environment {} … puts record {} back; then promote again",
+            channel.name, document.environment, document.version
+        );
+        CommandError::new(Kind::Trust, message).hint(hint)
+    }
+
+    /// A release without the signatures that it needs, and how to sign it.
+    pub(crate) fn unsigned(&self, reason: Reason, release: &Release) -> CommandError {
+        match reason {
+            Reason::Unsigned { .. } | Reason::TooFewSignatures { .. } | Reason::WrongKey { .. } => {
+                let hint = format!("bundle sign {} --key FILE", self.typed_reference(&release.digest()));
+                CommandError::new(Kind::Trust, reason).hint(hint)
+            }
+            other => of_refusal(other),
+        }
+    }
+}
+
+fn who_wrote(tag: &Tag) -> String {
+    format!("look who wrote the tag {tag}, and put the record of the channel there that belongs there")
+}
+
+/// A record that too few owners signed, and who could.
+fn too_few(reason: Reason, root: &TrustRoot) -> CommandError {
+    let (Reason::TooFewSignatures { tally } | Reason::WrongKey { tally }) = &reason else {
+        return of_refusal(reason);
+    };
+    let mut missing = root.owners(&tally.role);
+    for key in tally.counted.iter().filter_map(|hint| root.key(*hint)) {
+        missing.remove(&key.owner);
+    }
+    let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+    let hint = format!("the same command with --key FILE of {}", missing.join(" or "));
+    CommandError::new(Kind::Trust, reason).hint(hint)
+}

@@ -1,0 +1,99 @@
+//! A signed Debian archive of two small packages, in a folder.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use liblzma::read::XzEncoder;
+use pgp::{
+    composed::{
+        ArmorOptions, CleartextSignedMessage, EncryptionCaps, KeyType, SecretKeyParamsBuilder,
+        SignedPublicKey, SubkeyParamsBuilder,
+    },
+    ser::Serialize as _,
+    types::{KeyDetails as _, Password},
+};
+use rand::thread_rng;
+use registry_wire::Digest;
+
+/// The packages that are in every image.
+const PACKAGES: [&str; 2] = ["base-files", "base-passwd"];
+
+/// The archive.
+pub(crate) struct Archive {
+    folder: PathBuf,
+    /// Fingerprint of the key that signs it.
+    pub(crate) fingerprint: String,
+}
+
+impl Archive {
+    /// Writes one below `folder`.
+    pub(crate) fn write(folder: &Path) -> Self {
+        let stanzas: String = PACKAGES.iter().map(|name| build_package(folder, name)).collect();
+        let mut packed = Vec::new();
+        std::io::Read::read_to_end(&mut XzEncoder::new(stanzas.as_bytes(), 6), &mut packed).unwrap();
+        let index = "main/binary-amd64/Packages.xz";
+        let release = format!(
+            "Origin: Test\nLabel: Test\nSuite: stable\nCodename: stable\nDate: Sat, 17 May 2025 09:15:04 UTC\n\
+             Architectures: amd64\nComponents: main\nSHA256:\n {} {} {index}\n",
+            Digest::of(&packed).hex(),
+            packed.len()
+        );
+        let mut subkey = SubkeyParamsBuilder::default();
+        subkey.key_type(KeyType::Ed25519Legacy).can_sign(true).can_encrypt(EncryptionCaps::None);
+        let mut key = SecretKeyParamsBuilder::default();
+        key.key_type(KeyType::Ed25519Legacy)
+            .can_certify(true)
+            .can_sign(false)
+            .can_encrypt(EncryptionCaps::None)
+            .primary_user_id("Archive <archive@mirror.example>".to_owned())
+            .subkeys(vec![subkey.build().unwrap()]);
+        let key = key.build().unwrap().generate(thread_rng()).unwrap();
+        let subkey = &key.secret_subkeys.first().unwrap().key;
+        let signed =
+            CleartextSignedMessage::sign(thread_rng(), &release, subkey, &Password::empty()).unwrap();
+        let signed = signed.to_armored_string(ArmorOptions::default()).unwrap();
+        put(folder, "dists/stable/InRelease", signed.as_bytes());
+        put(folder, &format!("dists/stable/{index}"), &packed);
+        let fingerprint = format!("{:X}", key.fingerprint());
+        put(folder, "keyring.gpg", &SignedPublicKey::from(key).to_bytes().unwrap());
+        Self { folder: folder.to_owned(), fingerprint }
+    }
+
+    /// `--from` and `--keyring` of this archive.
+    pub(crate) fn sources(&self) -> [String; 4] {
+        let keyring = self.folder.join("keyring.gpg").display().to_string();
+        ["--from".to_owned(), format!("file:{}", self.folder.display()), "--keyring".to_owned(), keyring]
+    }
+}
+
+/// Makes a package that holds one file and runs nothing; returns its place in the index.
+fn build_package(folder: &Path, name: &str) -> String {
+    let fields = format!(
+        "Package: {name}\nVersion: 1.0\nArchitecture: amd64\nMaintainer: Test <test@mirror.example>\nEssential: yes\n\
+         Priority: required\nDescription: for tests\n"
+    );
+    let tree = folder.join("build").join(name);
+    put(&tree, "DEBIAN/control", fields.as_bytes());
+    put(&tree, &format!("usr/share/doc/{name}/copyright"), b"of no worth\n");
+    let path = format!("pool/main/{name}_1.0_amd64.deb");
+    put(folder, &path, b"");
+    let made = Command::new("dpkg-deb")
+        .args(["--root-owner-group", "--build"])
+        .args([&tree, &folder.join(&path)])
+        .env("SOURCE_DATE_EPOCH", "1747473304")
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let bytes = fs::read(folder.join(&path)).unwrap();
+    let (size, sha256) = (bytes.len(), Digest::of(&bytes).hex());
+    format!("{fields}Filename: {path}\nSize: {size}\nSHA256: {sha256}\n\n")
+}
+
+fn put(folder: &Path, path: &str, bytes: &[u8]) {
+    let path = folder.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}

@@ -1,0 +1,193 @@
+//! From recipes to images, and the registry of this machine: what is refused.
+
+use std::fs;
+
+use insta::assert_snapshot;
+
+use crate::{
+    session::{Session, with_filters},
+    shop::Shop,
+};
+
+#[test]
+fn folders_that_are_no_platform() {
+    let session = Session::new();
+    with_filters(|| {
+        for verb in ["lock", "fetch", "build", "release"] {
+            insta::allow_duplicates! {
+                assert_snapshot!(session.run(verb), @r"
+                exit 2
+                error: neither [FOLDER]/work nor a folder above it holds bundle.toml
+                  try: bundle --help, and --platform FOLDER
+                ");
+                assert_snapshot!(session.run(&format!("{verb} --platform absent")), @r"
+                exit 3
+                error: folder absent cannot be read
+                  because: No such file or directory (os error 2)
+                  try: name the folder that holds bundle.toml, as in `bundle build recipes`
+                ");
+            }
+        }
+        assert_snapshot!(session.run("up absent"), @r"
+        exit 3
+        error: folder absent cannot be read
+          because: No such file or directory (os error 2)
+          try: name the folder that holds bundle.toml, as in `bundle build recipes`
+        ");
+        assert_snapshot!(session.run("schema recipes"), @r"
+        exit 2
+        error: invalid value 'recipes' for '<FILE>'
+          [possible values: platform, recipe, environment, trust]
+
+          tip: a similar value exists: 'recipe'
+
+        For more information, try '--help'.
+        ");
+    });
+}
+
+#[test]
+fn locks_that_do_not_hold() {
+    let shop = Shop::new();
+    let session = &shop.session;
+    with_filters(|| {
+        for verb in ["lock --check", "fetch", "build", "release"] {
+            insta::allow_duplicates! {
+                assert_snapshot!(session.run(&format!("{verb} --platform shop")), @r"
+                exit 3
+                error: there is no lock at shop/bundle.lock
+                  try: bundle lock --platform shop
+                ");
+            }
+        }
+        session.write("empty/README", "");
+        let folder = session.path("work/empty").display().to_string();
+        let keyring = session.path("archive/keyring.gpg").display().to_string();
+        let lock = format!("lock --platform shop --from file:{folder} --keyring {keyring}");
+        assert_snapshot!(session.run(&lock), @r"
+        exit 3
+        error: suite stable is not at any of the places that were looked at: file:[FOLDER]/work/empty
+          try: add a source of the same Origin to /etc/apt, or name one with `bundle lock --from URI`
+        ");
+        assert_snapshot!(session.run(&lock.replace("keyring.gpg", "absent.gpg")), @r"
+        exit 1
+        error: cannot read keyring [FOLDER]/archive/absent.gpg
+          because: No such file or directory (os error 2)
+          try: name a file of OpenPGP public keys, binary or armored
+        ");
+
+        shop.lock();
+        // A locked package that is in no archive any more.
+        let fetch = format!("fetch --platform shop --from file:{folder}");
+        fs::remove_dir_all(session.path("home/downloads/sha256")).unwrap();
+        assert_snapshot!(session.run(&fetch), @r"
+        exit 5
+        fetching 2 files: [SIZE]
+        error: package base-files 1.0 of suite stable has left the archive: no source has it any more; `bundle lock --update` locks what is there now
+          try: bundle lock --platform shop --update
+        ");
+        assert_snapshot!(session.run("build --platform shop"), @r"
+        exit 3
+        web: unpacking, 2 parts
+        error: image web cannot be built
+          because: cannot read [FOLDER]/home/downloads/sha256/[HEX] of package base-files
+          because: No such file or directory (os error 2)
+          try: bundle fetch
+        ");
+        let recipe =
+            session.read("shop/web/recipe.toml").replace("packages = []", "packages = [\"redis-server\"]");
+        session.write("shop/web/recipe.toml", &recipe);
+        for verb in
+            ["lock --check --platform", "fetch --platform", "build --platform", "release --platform", "up"]
+        {
+            insta::allow_duplicates! {
+                assert_snapshot!(session.run(&format!("{verb} shop")), @r"
+                exit 3
+                error: shop/bundle.lock is out of date: recipe web asks for other packages than bundle.lock holds; `bundle lock` brings it up to date
+                  try: bundle lock --platform shop
+                ");
+            }
+        }
+        session.write("shop/bundle.lock", "format = 2\n");
+        assert_snapshot!(session.run("build --platform shop"), @r"
+        exit 3
+        error: shop/bundle.lock is not a valid lock
+          because: the lock has format 2, this program reads format 1
+          try: bundle lock --platform shop
+        ");
+        session.write("shop/web/recipe.toml", &recipe.replace("packages", "package"));
+        assert_snapshot!(session.run("lock --platform shop"), @r#"
+        exit 3
+        error: `image` has no key `package`
+         --> web/recipe.toml:3:1
+          |
+        3 | package = ["redis-server"]
+          | ^^^^^^^
+          = expected: one of `suite`, `packages`, `essential`, `files`, `user`, `entrypoint`, `arguments`, `environment`, `ports`, `working-directory`, `platforms`
+          = help: did you mean `packages`?
+        "#);
+    });
+}
+
+#[test]
+fn services_and_environments_that_are_not_there() {
+    let shop = Shop::locked();
+    let session = &shop.session;
+    with_filters(|| {
+        assert_snapshot!(session.run("build --platform shop wep"), @r"
+        exit 2
+        error: there is no recipe `wep`
+          try: bundle build web
+        ");
+        assert_snapshot!(session.run("up shop --environment prod"), @r"
+        exit 2
+        error: there is no environment prod; there are test
+          try: bundle up shop --environment NAME
+        ");
+    });
+}
+
+#[test]
+fn ports_that_are_taken() {
+    let shop = Shop::locked();
+    let session = &shop.session;
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    with_filters(|| {
+        assert_snapshot!(session.run(&format!("up shop --listen {address}")), @r"
+        exit 1
+        web: unpacking, 2 parts
+        web: encoding layers, 5 parts
+        error: another program listens on [REGISTRY]
+          try: bundle down, or --listen ADDRESS with another port
+        ");
+        assert_snapshot!(session.run(&format!("registry serve --address {address}")), @r"
+        exit 1
+        error: cannot listen on [REGISTRY]
+          because: Address already in use (os error 98)
+          try: bundle registry serve --address [REGISTRY]
+        ");
+    });
+}
+
+#[test]
+fn a_registry_that_is_not_known() {
+    let session = Session::new();
+    let folder = session.path("home/registry");
+    fs::create_dir_all(&folder).unwrap();
+    with_filters(|| {
+        assert_snapshot!(session.run("down"), @"no registry runs");
+        fs::write(folder.join("process.json"), "{").unwrap();
+        assert_snapshot!(session.run("down"), @r"
+        exit 1
+        error: the record of the registry process, [FOLDER]/home/registry/process.json, is not valid
+          because: EOF while parsing an object at line 1 column 1
+          try: end the registry by hand if it runs, and remove [FOLDER]/home/registry/process.json
+        ");
+        assert_snapshot!(session.run("helper discard /proc/version"), @r"
+        exit 1
+        error: cannot remove /proc/version, which an earlier attempt left
+          because: Operation not permitted (os error 1)
+        ");
+    });
+}
