@@ -41,7 +41,6 @@ pub(super) async fn objects(place: &Place<'_>) -> Result<Vec<Value>> {
         registry: RegistryMap { registry: place.registry.parse()?, prefix: repository },
         namespace: place.namespace.parse()?,
         subscription: place.namespace.parse()?,
-        release,
     };
     bind(&mut all, &binding)?;
     Ok(all.into_iter().map(Object::into_value).collect())
