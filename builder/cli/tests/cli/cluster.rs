@@ -35,7 +35,7 @@ fn contexts_that_are_not_there() {
                 ");
             }
         }
-        assert_snapshot!(run("daemon --helper-image image"), @r"
+        assert_snapshot!(run("daemon --guest-image image"), @r"
         exit 5
         error: the kubeconfig has no usable context `production`
           because: failed to load current context: production
@@ -56,7 +56,7 @@ fn contexts_that_are_not_there() {
 
         For more information, try '--help'.
         ");
-        assert_snapshot!(session.run("daemon --helper-image image"), @r"
+        assert_snapshot!(session.run("daemon --guest-image image"), @r"
         exit 5
         error: there is no service account of a pod to reach the API server with
           because: failed to read an incluster environment variable: environment variable not found

@@ -13,7 +13,7 @@ use crate::{
 fn folders_that_are_no_platform() {
     let session = Session::new();
     with_filters(|| {
-        for verb in ["lock", "fetch", "build", "release"] {
+        for verb in ["lock", "fetch", "build", "release", "show"] {
             insta::allow_duplicates! {
                 assert_snapshot!(session.run(verb), @r"
                 exit 2
@@ -43,6 +43,19 @@ fn folders_that_are_no_platform() {
 
         For more information, try '--help'.
         ");
+    });
+}
+
+#[test]
+fn a_store_of_another_program() {
+    let session = Session::new();
+    with_filters(|| {
+        let removed = session.run("gc");
+        assert!(removed.contains("removed 0 files"), "{removed}");
+        fs::write(session.path("home/store/format"), "9\n").unwrap();
+        let refused = session.run("gc");
+        assert!(refused.contains("has form 9, this program knows form 1"), "{refused}");
+        assert!(refused.starts_with("exit 1"), "{refused}");
     });
 }
 

@@ -227,7 +227,7 @@ fn take_over(cluster: &Cluster, bundle: &Bundle, log: &Path) -> Result<Running> 
         serde_json::from_str(&kubectl(cluster, &["get", "deployment", ACCOUNT, "-o", "json"])?)?;
     let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array();
     let words: Vec<&str> = arguments.into_iter().flatten().filter_map(Value::as_str).collect();
-    let image = words.iter().position(|word| *word == "--helper-image").and_then(|at| words.get(at + 1));
+    let image = words.iter().position(|word| *word == "--guest-image").and_then(|at| words.get(at + 1));
     let image = image.context("the daemon in the cluster has a helper image")?;
     kubectl(cluster, &["scale", &format!("deployment/{ACCOUNT}"), "--replicas=0"])?;
     let label = format!("--selector=app.kubernetes.io/name={ACCOUNT}");
@@ -236,7 +236,7 @@ fn take_over(cluster: &Cluster, bundle: &Bundle, log: &Path) -> Result<Running> 
     let mut daemon = Command::new(bundle.executable());
     daemon.args([
         "daemon",
-        "--helper-image",
+        "--guest-image",
         image,
         "--namespace",
         HOME,
