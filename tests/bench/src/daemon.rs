@@ -99,13 +99,13 @@ fn measure(stage: &Stage, rounds: u32) -> Result<Report> {
             most.row("most resident memory since start", Unit::Bytes, "kube-scheduler", Vec::new()),
             memory.row("resident memory, with one kubectl", Unit::Bytes, kubectl, Vec::new()),
             writes.row(
-                "writes to objects of the release, all looks of a round, by the audit log",
+                "write requests for objects of the release, all looks of a round, by the audit log",
                 Unit::Number,
                 kubectl,
                 vec![Goal::AtMost(0.0)],
             ),
             own.row(
-                "writes to objects of its own but the lease, all looks of a round, by the audit log",
+                "write requests for objects of its own but the lease, all looks of a round, by the audit log",
                 Unit::Number,
                 kubectl,
                 Vec::new(),

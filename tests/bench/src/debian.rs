@@ -118,10 +118,11 @@ impl Archive {
     }
 }
 
-/// A command that runs what follows where there is no network.
+/// A command that runs what follows where there is no network. Mounts are its own, so that one that is killed leaves
+/// none behind.
 pub(crate) fn without_network() -> Result<Command> {
     let mut command = program::system("unshare").context("both sides run without network")?;
-    command.args(["--net", "--"]);
+    command.args(["--net", "--mount", "--"]);
     Ok(command)
 }
 
