@@ -48,6 +48,12 @@ fn mutated(bytes: &[u8], mutation: &Mutation) -> Vec<u8> {
     bytes
 }
 
+/// Whether two texts are one JSON document: `\/` and `/` are the same character.
+fn says_the_same(left: &[u8], right: &[u8]) -> bool {
+    let read = |bytes| serde_json::from_slice::<Value>(bytes).ok();
+    left == right || read(left).is_some_and(|left| Some(left) == read(right))
+}
+
 fn good() -> &'static SignedRecord {
     static RECORD: OnceLock<SignedRecord> = OnceLock::new();
     RECORD.get_or_init(|| approved(&record(None, "r1")))
@@ -107,7 +113,7 @@ proptest! {
     fn no_mutated_manifest_is_accepted(mutation in mutation()) {
         let manifest = good().manifest();
         let bytes = mutated(manifest.bytes(), &mutation);
-        prop_assume!(bytes != manifest.bytes());
+        prop_assume!(!says_the_same(&bytes, manifest.bytes()));
         prop_assert!(!is_accepted(bytes));
     }
 
@@ -115,7 +121,7 @@ proptest! {
     fn no_mutated_bundle_is_accepted(mutation in mutation(), which in 0..2_usize) {
         let mut bundles: Vec<_> = good().bundles().iter().map(|bundle| bundle.bytes().to_vec()).collect();
         let bytes = mutated(&bundles[which], &mutation);
-        prop_assume!(bytes != bundles[which]);
+        prop_assume!(!says_the_same(&bytes, &bundles[which]));
         bundles[which] = bytes;
         prop_assert!(!is_accepted(rewrapped(&bundles)));
     }
@@ -133,7 +139,7 @@ proptest! {
         static WORLD: OnceLock<(SignatureBundle, bundles_trust::TrustedRoot)> = OnceLock::new();
         let (bundle, root) = WORLD.get_or_init(|| (sign_release(&key("ci"), release("r")), root()));
         let bytes = mutated(bundle.bytes(), &mutation);
-        prop_assume!(bytes != bundle.bytes());
+        prop_assume!(!says_the_same(&bytes, bundle.bytes()));
         if let Ok(bundle) = SignatureBundle::parse(bytes) {
             prop_assert!(verify_release(release("r"), &[bundle], root, now()).is_err());
         }
