@@ -60,6 +60,14 @@ pub(super) fn fetch(state: &RolloutState, seen: &Observed, now: Timestamp) -> St
 
 pub(super) fn verify(state: &RolloutState, seen: &Observed, now: Timestamp) -> Step {
     let patience = Patience::new(state, seen, seen.limits.prepare, now);
+    // The signatures are among the documents, and a new process has read none of them.
+    match &seen.plan {
+        Fact::Known(_) => {}
+        Fact::Refused { message } => return state.refuse(RefusalReason::Fetch, message, now),
+        Fact::Unknown => {
+            return patience.ask(Step::LoadRelease { release: state.release }, RefusalReason::Fetch);
+        }
+    }
     match &seen.verified {
         Fact::Known(()) => state.record(Phase::Verified, now),
         Fact::Refused { message } => state.refuse(RefusalReason::Verification, message, now),
