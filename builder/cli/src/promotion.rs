@@ -118,6 +118,11 @@ impl Promotion<'_> {
     }
 }
 
+/// Whether somebody who sees the record for the first time still takes it: a cluster that joins late needs a new one.
+fn is_taken_at(record: &ChannelRecord, now: Timestamp) -> bool {
+    now <= record.apply_by
+}
+
 fn version_of(record: Option<&SignedRecord>) -> u64 {
     record.map_or(0, |record| record.document().version)
 }
@@ -139,7 +144,10 @@ impl Target<'_> {
         let newest = self.newest_record(promotion, tagged.clone()).await?;
         let is_behind = version_of(newest.as_ref()) > version_of(tagged.as_ref());
         if let Some(record) = &newest {
-            if promotion.is_said_by(record) && standing(record, &root.trusted, *now).is_ok() {
+            if promotion.is_said_by(record)
+                && standing(record, &root.trusted, *now).is_ok()
+                && is_taken_at(record.document(), *now)
+            {
                 if !is_behind {
                     return Ok((record.clone(), Change::Unchanged));
                 }
@@ -322,4 +330,34 @@ fn too_few(reason: Reason, root: &TrustRoot) -> CommandError {
     let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
     let hint = format!("the same command with --key FILE of {}", missing.join(" or "));
     CommandError::new(Kind::Trust, reason).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_newcomers_refuse_is_made_anew() {
+        let digest = registry_wire::Digest::of(b"x");
+        let made: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+        let record = ChannelRecord {
+            channel: "shop/dev".parse().unwrap(),
+            version: 1,
+            previous: None,
+            action: Action::Promote,
+            release: ReleaseMark { version: "1".parse().unwrap(), digest, size: 1 },
+            environment: "test".parse().unwrap(),
+            root: bundles_trust::RootMark { version: 1, digest },
+            evidence: Vec::new(),
+            proposed_by: Owner::development(),
+            proposed_at: made,
+            not_before: made,
+            apply_by: made + APPLY_WITHIN,
+            expires: made + LIFETIME,
+            reason: "test".to_owned(),
+        };
+        assert!(is_taken_at(&record, made + APPLY_WITHIN));
+        // The record holds for weeks, but a cluster that sees it now for the first time does not take it.
+        assert!(!is_taken_at(&record, made + APPLY_WITHIN + SignedDuration::from_secs(1)));
+    }
 }
