@@ -21,14 +21,15 @@ pub enum EventKind {
 /// Writes events. They are for people only: one that cannot be written is logged and forgotten.
 #[derive(Clone)]
 pub struct Events {
-    recorder: Recorder,
+    client: Client,
+    reporter: Reporter,
 }
 
 impl Events {
     /// Events in the name of one process.
     pub fn new(client: Client, instance: String) -> Self {
         let reporter = Reporter { controller: "bundle.build/daemon".to_owned(), instance: Some(instance) };
-        Self { recorder: Recorder::new(client, reporter) }
+        Self { client, reporter }
     }
 
     /// Writes an event about an object.
@@ -49,7 +50,9 @@ impl Events {
             action: reason.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, about).await {
+        // A recorder counts an event of the same reason on and keeps the note of the first, which named another release.
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        if let Err(error) = recorder.publish(&event, about).await {
             tracing::warn!(reason, error = &error as &dyn std::error::Error, "cannot write an event");
         }
     }

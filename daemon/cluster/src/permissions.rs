@@ -68,7 +68,7 @@ pub const PERMISSIONS: &[PermissionReason] = &[
         Home,
         "events.k8s.io",
         &["events"],
-        &["create", "patch"],
+        &["create"],
         "the story of a rollout in `kubectl describe`",
     ),
     rule(Cluster, "", &["nodes"], &["list"], "to know on which nodes images have to be"),

@@ -169,6 +169,7 @@ impl Follower {
         let known = self.work.as_ref().is_some_and(|work| work.state == state);
         if !known {
             self.work = Some(Work::new(state.clone(), self.started));
+            self.clear_up(table, &state).await?;
         }
         if !stored {
             table.journals.record(&self.cluster, &table.subscription, &state, now).await?;

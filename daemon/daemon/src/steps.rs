@@ -90,6 +90,22 @@ impl Follower {
         self.publish(table).await
     }
 
+    /// Removes what a process that ended in the middle of a step has left: what follows from a stored word may not have
+    /// been done, and nobody would do it until the next such word.
+    pub(crate) async fn clear_up(&self, table: &mut Table, state: &RolloutState) -> Result<(), Trouble> {
+        if let Some(owner) = DocumentOwner::subscription(&table.subscription) {
+            let stored = table.subscription.status.as_ref().and_then(|status| status.inventory.as_ref());
+            let keep = stored.map(|inventory| inventory.digest).into_iter().collect();
+            self.cluster.drop_documents(&owner, &keep).await?;
+        }
+        if matches!(state.phase, Phase::Kept) {
+            table.journals.forget_old(&self.cluster, &remembered(table)).await?;
+            // No rollout is under way, so no image has to come onto a node.
+            self.cluster.cool_nodes(&self.name).await?;
+        }
+        Ok(())
+    }
+
     /// Fetches all documents from the registry and keeps them in the cluster.
     async fn fetch(&mut self, table: &mut Table, release: Digest) -> Result<(), Trouble> {
         let Some(registry) = self.registry_of(&table.subscription) else {

@@ -113,7 +113,7 @@ pub(crate) fn api_server(subnet: Subnet) -> Result<Daemon, Error> {
              --proxy-client-cert-file=/var/lib/bed/front-proxy.crt \
              --proxy-client-key-file=/var/lib/bed/front-proxy.key \
              --audit-policy-file=/var/lib/bed/audit-policy.json --audit-log-path=/var/log/audit.log \
-             --audit-log-mode=blocking-strict",
+             --audit-log-maxsize=100000 --audit-log-mode=blocking-strict",
             program = programs::program("kubernetes")?.display(),
             control = subnet.control(),
             services = subnet.services(),

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -20,14 +20,63 @@ use tempfile::TempDir;
 use test_cluster::{AuditEvent, Cluster, ClusterOptions};
 use tokio::{sync::oneshot, task::JoinHandle};
 
+use crate::{proxy::Door, shop::CHANNEL};
+
 /// The namespace of the daemon.
 pub const HOME: &str = "bundle-system";
 /// The namespace of the objects.
 pub const TARGET: &str = "shop";
+/// The account of the daemon.
+const ACCOUNT: &str = "bundle-daemon";
 /// The user that the daemon is.
 pub const USER: &str = "system:serviceaccount:bundle-system:bundle-daemon";
 /// The registry as nodes know it.
 pub const NODE_REGISTRY: &str = "registry.test:5000";
+
+/// Where a daemon and what it runs live, and which channel it follows.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The namespace of the daemon.
+    pub home: String,
+    /// The namespace of the objects.
+    pub target: String,
+    /// The channel.
+    pub channel: String,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { home: HOME.to_owned(), target: TARGET.to_owned(), channel: CHANNEL.to_owned() }
+    }
+}
+
+impl Place {
+    /// The user that the daemon is.
+    pub fn user(&self) -> String {
+        format!("system:serviceaccount:{}:{ACCOUNT}", self.home)
+    }
+
+    /// A subscription to the channel.
+    pub fn subscription(&self, registry: &Registry, root: &(registry_wire::Digest, String)) -> Value {
+        json!({
+            "apiVersion": "bundle.build/v1alpha1",
+            "kind": "Subscription",
+            "metadata": { "name": "shop", "namespace": self.home },
+            "spec": {
+                "registry": { "address": registry.address().to_string(), "scheme": "http" },
+                "repository": "shop",
+                "channel": self.channel,
+                "environment": "test",
+                "namespace": self.target,
+                "trustRoot": { "digest": root.0, "inline": root.1 },
+                "registryMap": { "registry": NODE_REGISTRY },
+                "pollSeconds": 1,
+                "soakSeconds": 1,
+                "backup": { "size": "10Mi", "storageClass": "local" },
+            },
+        })
+    }
+}
 
 /// A cluster with everything around the daemon.
 pub struct Lab {
@@ -43,7 +92,15 @@ pub struct Lab {
 impl Lab {
     /// Starts a cluster and installs all of the daemon but its Deployment: it runs in this process.
     pub async fn start(nodes: u8) -> Result<Self> {
-        let options = ClusterOptions { nodes, ..ClusterOptions::default() };
+        let mut lab = Self::start_bare(ClusterOptions { nodes, ..ClusterOptions::default() }).await?;
+        let own = lab.install(&Place::default())?;
+        lab.client = client(&own).await?;
+        Ok(lab)
+    }
+
+    /// Starts a cluster that knows the daemon's definitions and nothing more; the daemon's client is an
+    /// administrator's.
+    pub async fn start_bare(options: ClusterOptions) -> Result<Self> {
         let bed = tokio::task::spawn_blocking(move || Cluster::start(&options)).await??;
         for definition in crds() {
             bed.apply(&definition.to_string())?;
@@ -51,16 +108,32 @@ impl Lab {
         for name in crd_names() {
             bed.kubectl(&["wait", "--for=condition=Established", "--timeout=20s", &format!("crd/{name}")])?;
         }
-        let options = InstallOptions { targets: vec![TARGET.to_owned()], ..InstallOptions::default() };
-        for object in install_objects("not-started.example/bundle:0", &options) {
-            if object["kind"] != "Deployment" {
-                bed.apply(&object.to_string())?;
-            }
-        }
-        let own = bed.kubeconfig_of_service_account(HOME, "bundle-daemon")?;
-        let daemon = client(&own).await?;
         let administrator = client(bed.kubeconfig()).await?;
-        Ok(Self { bed, client: daemon, administrator, folder: TempDir::new()? })
+        Ok(Self { bed, client: administrator.clone(), administrator, folder: TempDir::new()? })
+    }
+
+    /// Installs all of the daemon but its Deployment in a place; the kubeconfig of its account.
+    pub fn install(&self, place: &Place) -> Result<PathBuf> {
+        let options = InstallOptions {
+            namespace: place.home.clone(),
+            targets: vec![place.target.clone()],
+            ..InstallOptions::default()
+        };
+        for mut object in install_objects("not-started.example/bundle:0", &options) {
+            match object["kind"].as_str() {
+                Some("Deployment") => continue,
+                // A cluster has one daemon; each of these has its own, so the binding of the one must not be taken.
+                Some("ClusterRoleBinding") => object["metadata"]["name"] = json!(place.home),
+                _ => {}
+            }
+            self.bed.apply(&object.to_string())?;
+        }
+        Ok(self.bed.kubeconfig_of_service_account(&place.home, ACCOUNT)?)
+    }
+
+    /// A folder that goes with the lab.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Starts a registry that this process and the nodes reach.
@@ -93,6 +166,20 @@ impl Lab {
 
     /// Starts a daemon.
     pub fn daemon(&self, guest_image: &str, identity: &str) -> RunningDaemon {
+        Self::daemon_of(self.client.clone(), guest_image, identity)
+    }
+
+    /// Starts a daemon that comes in through a door.
+    pub async fn daemon_behind(
+        &self,
+        door: &Door,
+        guest_image: &str,
+        identity: &str,
+    ) -> Result<RunningDaemon> {
+        Ok(Self::daemon_of(client(&door.kubeconfig).await?, guest_image, identity))
+    }
+
+    fn daemon_of(client: Client, guest_image: &str, identity: &str) -> RunningDaemon {
         let options = DaemonOptions {
             namespace: HOME.to_owned(),
             lease: DaemonOptions::LEASE.to_owned(),
@@ -108,7 +195,6 @@ impl Lab {
             version: (0, 1),
         };
         let (stop, asked) = oneshot::channel::<()>();
-        let client = self.client.clone();
         let task = tokio::spawn(async move {
             let shutdown = async move {
                 if asked.await.is_err() {
@@ -171,23 +257,7 @@ impl Lab {
 
     /// A subscription to the shop's channel.
     pub fn subscription(&self, registry: &Registry, root: &(registry_wire::Digest, String)) -> Value {
-        json!({
-            "apiVersion": "bundle.build/v1alpha1",
-            "kind": "Subscription",
-            "metadata": { "name": "shop", "namespace": HOME },
-            "spec": {
-                "registry": { "address": registry.address().to_string(), "scheme": "http" },
-                "repository": "shop",
-                "channel": "shop/dev",
-                "environment": "test",
-                "namespace": TARGET,
-                "trustRoot": { "digest": root.0, "inline": root.1 },
-                "registryMap": { "registry": NODE_REGISTRY },
-                "pollSeconds": 1,
-                "soakSeconds": 1,
-                "backup": { "size": "10Mi", "storageClass": "local" },
-            },
-        })
+        Place::default().subscription(registry, root)
     }
 }
 
@@ -205,6 +275,18 @@ impl RunningDaemon {
         }
         self.task.await??;
         Ok(())
+    }
+
+    /// Stops it as SIGTERM does, if it did not end before because its lease was lost.
+    pub async fn stop_or_lost(self) -> Result<()> {
+        if let Some(stop) = self.stop {
+            // One that has ended hears nothing any more.
+            stop.send(()).ok();
+        }
+        match self.task.await? {
+            Ok(()) | Err(DaemonError::LeaseLost) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Ends it as SIGKILL does: nothing is given back.

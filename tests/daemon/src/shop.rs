@@ -17,6 +17,9 @@ use registry_client::{BlobSource, Registry};
 use registry_wire::{Digest, MediaType, Platform, Reference, RepositoryName, Tag};
 use serde_json::{Value, json};
 
+/// The channel of the shop unless another is named.
+pub const CHANNEL: &str = "shop/dev";
+
 /// One part of a release.
 #[derive(Debug, Clone)]
 pub struct Part {
@@ -44,13 +47,18 @@ pub struct Shop {
 impl Shop {
     /// A shop with a new key that may sign everything.
     pub fn new(registry: Registry) -> Result<Self> {
-        Self::of_owners(registry, &["alice"])
+        Self::of_owners(registry, CHANNEL, &["alice"])
+    }
+
+    /// The same on a channel of its own.
+    pub fn on_channel(registry: Registry, channel: &str) -> Result<Self> {
+        Self::of_owners(registry, channel, &["alice"])
     }
 
     /// A shop of these owners with a key each: its channel moves only when all of them sign, a release needs any one.
-    pub fn of_owners(registry: Registry, owners: &[&str]) -> Result<Self> {
+    pub fn of_owners(registry: Registry, channel: &str, owners: &[&str]) -> Result<Self> {
         ensure!(!owners.is_empty(), "a shop has an owner");
-        let channel: Channel = "shop/dev".parse()?;
+        let channel: Channel = channel.parse()?;
         let mut keys = Vec::new();
         let mut trusted = Vec::new();
         for owner in owners {

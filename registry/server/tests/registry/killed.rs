@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
-use registry_client::BlobSource;
+use registry_client::{BlobSource, ClientError};
 use registry_wire::{Descriptor, Digest, MediaType};
+use tokio::io::AsyncReadExt as _;
 
 use crate::world::{client, files, http, noise, repository};
 
@@ -57,7 +58,11 @@ async fn a_killed_registry_shows_no_broken_blob() {
         tokio::time::sleep(Duration::from_millis(u64::from(round) * 7)).await;
         process.kill();
         let pushed = push.await.unwrap();
-        interrupted += usize::from(pushed.is_err());
+        if let Err(error) = &pushed {
+            interrupted += 1;
+            let told = error.to_string();
+            assert!(told.contains(&digest.to_string()) && error.hint().is_some(), "{error:?}: {told}");
+        }
 
         let process = Process::start(root.path());
         let registry = client(&process.address, 1);
@@ -74,6 +79,38 @@ async fn a_killed_registry_shows_no_broken_blob() {
         process.kill();
     }
     assert!(interrupted >= 3, "only {interrupted} of 12 kills hit an upload: the test shows nothing");
+}
+
+#[tokio::test]
+async fn a_pull_from_a_killed_registry_is_told_and_succeeds_next_time() {
+    // More than all buffers between the disk and the sink hold.
+    const LENGTH: usize = 64_000_000;
+    let root = tempfile::tempdir().unwrap();
+    let (name, blob) = (repository("a"), noise(77, LENGTH));
+    let descriptor = Descriptor::of(MediaType::LAYER_TAR_GZIP, &blob);
+    let process = Process::start(root.path());
+    let source = BlobSource::from(blob.clone());
+    client(&process.address, 1).put_blob(&name, descriptor.digest, descriptor.size, &source).await.unwrap();
+
+    let (mut sink, mut reader) = tokio::io::duplex(65536);
+    let pull = tokio::spawn({
+        let (registry, name, descriptor) = (client(&process.address, 1), name.clone(), descriptor.clone());
+        async move { registry.read_blob_to(&name, &descriptor, &mut sink).await }
+    });
+    let mut pulled = vec![0; 1_000_000];
+    reader.read_exact(&mut pulled).await.unwrap();
+    process.kill();
+    reader.read_to_end(&mut pulled).await.unwrap();
+    let error = pull.await.unwrap().unwrap_err();
+    assert!(matches!(error, ClientError::Interrupted { .. }), "{error:?}");
+    assert!(error.to_string().contains(&descriptor.digest.to_string()), "{error}");
+    assert!(error.hint().is_some());
+    assert!(pulled.len() < LENGTH && blob.starts_with(&pulled), "{} bytes came before the end", pulled.len());
+
+    let process = Process::start(root.path());
+    let whole = client(&process.address, 1).get_blob(&name, &descriptor, u64::MAX).await.unwrap();
+    assert!(whole == blob);
+    process.kill();
 }
 
 #[tokio::test]

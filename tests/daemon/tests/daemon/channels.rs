@@ -10,7 +10,7 @@ use test_cluster::program;
 use test_daemon::{
     image::Image,
     lab::{HOME, Lab, NODE_REGISTRY, TARGET},
-    shop::{Shop, api, sign},
+    shop::{CHANNEL, Shop, api, sign},
 };
 
 use crate::rollout::{condition, runs};
@@ -31,7 +31,7 @@ fn doubts<'a>(reason: &'a str, words: &'a str) -> impl Fn(&Value) -> bool + 'a {
 async fn who_moves_tags_moves_nothing_else() {
     let lab = Lab::start(1).await.unwrap();
     let (server, registry) = lab.registry().await.unwrap();
-    let mut shop = Shop::of_owners(registry.clone(), &["alice", "bob"]).unwrap();
+    let mut shop = Shop::of_owners(registry.clone(), CHANNEL, &["alice", "bob"]).unwrap();
     let guest = Image::of_program(Path::new(env!("CARGO_BIN_EXE_guest")), "guest").unwrap();
     let (guest, _) = guest.push(&registry, &"daemon".parse().unwrap()).await.unwrap();
     let guest = format!("{NODE_REGISTRY}/daemon@{guest}");

@@ -4,5 +4,6 @@
 
 mod adapter;
 mod channels;
+mod outage;
 mod rollout;
 mod stories;

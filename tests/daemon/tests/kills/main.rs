@@ -1,0 +1,66 @@
+//! The kill sweep: a daemon that is killed before or after any call that changes the cluster leaves a cluster from
+//! which the next daemon comes to the same end, with no work done twice.
+//!
+//! `tests/run kills` runs it. Every rollout is of a fresh release, promoted over what the rollout before it left, so
+//! what one kill leaves behind is seen at the next.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of this test are tests too")]
+
+mod call;
+mod end_state;
+mod lane;
+mod sweep;
+mod words;
+
+use std::{path::Path, sync::Arc, time::Instant};
+
+use test_cluster::ClusterOptions;
+use test_daemon::{goods::Goods, lab::Lab};
+
+use crate::{
+    lane::{Lane, Scenario},
+    sweep::{Sweep, proven_by_audit},
+};
+
+/// How many clusters' worth of daemons work side by side for each kind of rollout.
+const LANES: usize = 2;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kill_comes_to_the_same_end() {
+    let start = Instant::now();
+    let options = ClusterOptions { volumes_per_node: 16, ..ClusterOptions::default() };
+    let lab = Arc::new(Lab::start_bare(options).await.unwrap());
+    let (_server, registry) = lab.registry().await.unwrap();
+    let goods = Goods::push(&registry, Path::new(env!("CARGO_BIN_EXE_guest"))).await.unwrap();
+    let mut opening = Vec::new();
+    for scenario in [Scenario::Update, Scenario::Rollback] {
+        for number in 0..LANES {
+            let (lab, registry, goods) = (Arc::clone(&lab), registry.clone(), goods.clone());
+            let lane = async move { Lane::open(&lab, &registry, &goods, scenario, number).await };
+            opening.push((scenario, tokio::spawn(lane)));
+        }
+    }
+    let mut ready = Vec::new();
+    for (scenario, lane) in opening {
+        ready.push((scenario, lane.await.unwrap().unwrap()));
+    }
+    println!("{} lanes stand after {:.0} s", ready.len(), start.elapsed().as_secs_f64());
+
+    let mut sweeps = Vec::new();
+    for scenario in [Scenario::Update, Scenario::Rollback] {
+        let own: Vec<Lane> = ready.extract_if(.., |(of, _)| *of == scenario).map(|(_, lane)| lane).collect();
+        sweeps.push(tokio::spawn(Sweep::run(scenario, own)));
+    }
+    let mut faults = Vec::new();
+    let mut places = Vec::new();
+    for sweep in sweeps {
+        let sweep = sweep.await.unwrap();
+        println!("{}", sweep.table());
+        faults.extend(sweep.faults());
+        places.extend(sweep.ledgers());
+    }
+    faults.extend(proven_by_audit(&lab, &places).unwrap());
+    println!("the sweep took {:.0} s", start.elapsed().as_secs_f64());
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n\n"));
+    Arc::into_inner(lab).expect("the lanes have ended").bed.stop().unwrap();
+}
