@@ -278,9 +278,16 @@ async fn carry(State(passage): State<Arc<Passage>>, request: Request) -> Respons
     let answer = proxy.forward_whole(&head, body).await;
     let status = answer.as_ref().ok().map(|(status, ..)| status.as_u16());
     proxy.change(number, |call| call.status = status);
-    if let Some(trap) = after {
-        passage.hold(trap, number).await;
-        return lost("the answer was lost on the way");
+    match after {
+        Some(trap) if answer.is_ok() => {
+            passage.hold(trap, number).await;
+            return lost("the answer was lost on the way");
+        }
+        // There was no answer to lose.
+        Some(trap) => {
+            proxy.book().trap.get_or_insert(trap);
+        }
+        None => {}
     }
     passage.thaw().await;
     match answer {

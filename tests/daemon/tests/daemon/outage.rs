@@ -62,11 +62,12 @@ async fn an_api_server_that_restarts_during_apply_costs_nothing() {
     block_in_place(|| lab.bed.stop_api_server()).unwrap();
     // The next one that arrives is done, and the API server stops before it can say so.
     let trap = proxy.catch(Moment::After, Others::GoOn, is_apply);
-    go_on.send(()).expect("the proxy waits");
+    // A daemon that lost its lease by now has gone; either way the API server never hears of the call.
+    go_on.send(()).ok();
     block_in_place(|| lab.bed.start_api_server()).unwrap();
     let Caught { call: second, go_on } = held(trap).await;
     block_in_place(|| lab.bed.stop_api_server()).unwrap();
-    go_on.send(()).expect("the proxy waits");
+    go_on.send(()).ok();
     block_in_place(|| lab.bed.start_api_server()).unwrap();
     daemons.push(start(&lab, &proxy, &goods).await);
     // The old settings go when the release is kept, and not because nothing could be read.

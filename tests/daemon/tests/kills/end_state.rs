@@ -30,6 +30,10 @@ const TARGET_KINDS: [(&str, &str, &str); 7] = [
     ("", "v1", "Pod"),
 ];
 
+/// What others note on objects: how often they changed, and what a person applied.
+const ANNOTATIONS_OF_OTHERS: [&str; 2] =
+    ["deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration"];
+
 /// The lives of objects that outlast every rollout, by name.
 pub(crate) type Lives = BTreeMap<String, String>;
 
@@ -137,14 +141,14 @@ fn is_of_earlier_release(kind: &str, key: &str, shown: &Value) -> bool {
 fn shown(kind: &str, object: &Value) -> Option<Value> {
     let metadata = json!({
         "labels": object["metadata"]["labels"],
-        "annotations": without(&object["metadata"]["annotations"], &["deployment.kubernetes.io/revision"]),
+        "annotations": without(&object["metadata"]["annotations"], &ANNOTATIONS_OF_OTHERS),
         "terminating": object["metadata"]["deletionTimestamp"].is_string(),
         "managers": managers(object),
     });
     let status = &object["status"];
     let part = match kind {
         "Subscription" => subscription(status),
-        "Release" => without(status, &["sequence", "epoch"]),
+        "Release" => release(status),
         "ConfigMap" => {
             let keys =
                 |member: &str| object[member].as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
@@ -169,6 +173,15 @@ fn shown(kind: &str, object: &Value) -> Option<Value> {
         _ => metadata,
     };
     Some(json!({ "metadata": metadata, "object": part }))
+}
+
+fn release(status: &Value) -> Value {
+    let mut status = without(status, &["sequence", "epoch"]);
+    // A dump holds the time and how much memory was used, so its bytes differ a little.
+    for point in status["restorePoints"].as_array_mut().into_iter().flatten() {
+        point["size"] = json!(point["size"].as_u64() > Some(0));
+    }
+    status
 }
 
 fn subscription(status: &Value) -> Value {

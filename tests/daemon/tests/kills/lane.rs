@@ -28,7 +28,7 @@ use crate::{
 /// How long a rollout may take, a kill and the next daemon included.
 const PATIENCE: Duration = Duration::from_mins(3);
 /// From one look to the next.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(300);
 /// A cluster in which nothing was called for so long is at rest.
 const REST: Duration = Duration::from_secs(3);
 /// Releases that the daemon remembers; one more is forgotten in each rollout that keeps another.
@@ -118,20 +118,11 @@ impl Lane {
         let folder = lab.folder().join(&name);
         std::fs::create_dir_all(&folder)?;
         let proxy = Proxy::new(&lab.install(&place)?)?;
-        let mut shop = Shop::on_channel(registry.clone(), &place.channel)?;
+        let shop = Shop::on_channel(registry.clone(), &place.channel)?;
         lab.bed.apply(&place.subscription(registry, &shop.root()).to_string())?;
         let process = Process::start(&place.home, &goods.guest(), proxy.door(&folder).await?, &folder)?;
         let cluster = Cluster::new(lab.administrator.clone(), &place.home);
-        // Releases that are refused fill the memory, so that each rollout after them forgets one.
-        let past = if scenario == Scenario::Update { REMEMBERED } else { 0 };
-        for _ in 0..past {
-            let release = release(&shop, goods, Scenario::Update, false).await?;
-            shop.promote(&release, Action::Promote).await?;
-            until(&cluster, |status| refused(status, &release)).await?;
-        }
         let kept = release(&shop, goods, Scenario::Update, true).await?;
-        shop.promote(&kept, Action::Promote).await?;
-        until(&cluster, |status| keeps(status, &kept)).await?;
         let ledger =
             Ledger { place: place.clone(), rollouts: 0, kills: 0, lost_leases: 0, succeeded: 0, unknown: 0 };
         let mut lane = Self {
@@ -141,12 +132,19 @@ impl Lane {
             process,
             cluster,
             goods: goods.clone(),
-            kept,
+            kept: kept.clone(),
             lives: Lives::new(),
             left: None,
             folder,
             ledger,
         };
+        // Releases that are refused fill the memory, so that each rollout after them forgets one.
+        let past = if scenario == Scenario::Update { REMEMBERED } else { 0 };
+        for _ in 0..past {
+            let unsigned = release(&lane.shop, goods, Scenario::Update, false).await?;
+            lane.promote_until(&unsigned, refused).await?;
+        }
+        lane.promote_until(&kept, keeps).await?;
         // The first rollout makes what all others find: the volume of the restore points, a release of before.
         lane.roll_out(scenario, None, None).await?;
         lane.lives = lives(&lane.cluster, &lane.place).await?;
@@ -200,6 +198,10 @@ impl Lane {
                 Scenario::Rollback => denies(&status, &release, &self.kept),
             });
             let is_resting = last.1.elapsed() > REST;
+            let is_late = start.elapsed() > PATIENCE;
+            if !is_over && !is_late {
+                continue;
+            }
             let end = EndState::look(&self.cluster, &self.place, &words, &self.lives).await?;
             let is_there = expected.is_none_or(|expected| *expected == end);
             // A kill that has come proves that nothing more has to be waited for.
@@ -212,11 +214,14 @@ impl Lane {
                     took: start.elapsed(),
                 };
             }
-            if start.elapsed() > PATIENCE {
+            if is_late {
                 let calls = named(&self.proxy.calls_since(before), &words);
                 let differs = expected.map(|expected| expected.differences(&end)).unwrap_or_default();
                 let story = self.process.story()?;
-                bail!("fired: {fired}, over: {is_over}; differences:\n{differs}calls: {calls:#?}\n{story}");
+                bail!(
+                    "killed: {fired}, over: {is_over}, at rest: {is_resting}; differences:\n{differs}{story}\ncalls: \
+                     {calls:#?}"
+                );
             }
         };
         self.proxy.disarm();
@@ -227,14 +232,31 @@ impl Lane {
         Ok(run)
     }
 
+    async fn promote_until(
+        &mut self,
+        release: &Release,
+        wanted: fn(&SubscriptionStatus, &Release) -> bool,
+    ) -> Result<()> {
+        self.shop.promote(release, Action::Promote).await?;
+        let start = Instant::now();
+        loop {
+            self.see_to_the_daemon().await?;
+            let status = status(&self.cluster).await?;
+            if wanted(&status, release) {
+                return Ok(());
+            }
+            ensure!(start.elapsed() < PATIENCE, "the lane does not get ready: {status:#?}");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Has the daemon killed at the call, at once and without asking this task.
     fn set_trap(&self, aim: &Aim, words: Words) {
         let (wanted, mut left) = (aim.call.name.clone(), aim.call.occurrence);
         let caught = self.proxy.catch(aim.moment, Others::Freeze, move |call| {
-            if name(call, &words) == wanted {
-                left -= 1;
-            }
-            left == 0
+            let is_wanted = name(call, &words) == wanted;
+            left = left.saturating_sub(usize::from(is_wanted));
+            is_wanted && left == 0
         });
         let killer = self.process.killer();
         tokio::spawn(async move {
@@ -272,18 +294,6 @@ async fn release(shop: &Shop, goods: &Goods, scenario: Scenario, sign: bool) -> 
 async fn status(cluster: &Cluster) -> Result<SubscriptionStatus> {
     let found = cluster.subscription("shop").await?.context("the subscription is there")?;
     Ok(found.status.unwrap_or_default())
-}
-
-async fn until(cluster: &Cluster, wanted: impl Fn(&SubscriptionStatus) -> bool) -> Result<()> {
-    let start = Instant::now();
-    loop {
-        let status = status(cluster).await?;
-        if wanted(&status) {
-            return Ok(());
-        }
-        ensure!(start.elapsed() < PATIENCE, "the lane does not get ready: {status:#?}");
-        tokio::time::sleep(LOOK).await;
-    }
 }
 
 fn ready<'a>(status: &'a SubscriptionStatus) -> Option<(&'a str, &'a str)> {

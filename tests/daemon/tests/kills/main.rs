@@ -22,34 +22,33 @@ use crate::{
     sweep::{Sweep, proven_by_audit},
 };
 
-/// How many clusters' worth of daemons work side by side for each kind of rollout.
-const LANES: usize = 2;
+/// How many daemons work side by side on each kind of rollout: a rollout waits more than it works.
+const LANES: usize = 4;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kill_comes_to_the_same_end() {
     let start = Instant::now();
-    let options = ClusterOptions { volumes_per_node: 16, ..ClusterOptions::default() };
+    let options = ClusterOptions { volumes_per_node: 32, ..ClusterOptions::default() };
     let lab = Arc::new(Lab::start_bare(options).await.unwrap());
     let (_server, registry) = lab.registry().await.unwrap();
     let goods = Goods::push(&registry, Path::new(env!("CARGO_BIN_EXE_guest"))).await.unwrap();
-    let mut opening = Vec::new();
-    for scenario in [Scenario::Update, Scenario::Rollback] {
-        for number in 0..LANES {
-            let (lab, registry, goods) = (Arc::clone(&lab), registry.clone(), goods.clone());
-            let lane = async move { Lane::open(&lab, &registry, &goods, scenario, number).await };
-            opening.push((scenario, tokio::spawn(lane)));
-        }
-    }
-    let mut ready = Vec::new();
-    for (scenario, lane) in opening {
-        ready.push((scenario, lane.await.unwrap().unwrap()));
-    }
-    println!("{} lanes stand after {:.0} s", ready.len(), start.elapsed().as_secs_f64());
-
     let mut sweeps = Vec::new();
     for scenario in [Scenario::Update, Scenario::Rollback] {
-        let own: Vec<Lane> = ready.extract_if(.., |(of, _)| *of == scenario).map(|(_, lane)| lane).collect();
-        sweeps.push(tokio::spawn(Sweep::run(scenario, own)));
+        let (lab, registry, goods) = (Arc::clone(&lab), registry.clone(), goods.clone());
+        sweeps.push(tokio::spawn(async move {
+            let lanes: Vec<_> = (0..LANES)
+                .map(|number| {
+                    let (lab, registry, goods) = (Arc::clone(&lab), registry.clone(), goods.clone());
+                    tokio::spawn(async move { Lane::open(&lab, &registry, &goods, scenario, number).await })
+                })
+                .collect();
+            let mut ready = Vec::new();
+            for lane in lanes {
+                ready.push(lane.await.unwrap().unwrap());
+            }
+            println!("{scenario:?}: {LANES} lanes stand after {:.0} s", start.elapsed().as_secs_f64());
+            Sweep::run(scenario, ready).await
+        }));
     }
     let mut faults = Vec::new();
     let mut places = Vec::new();

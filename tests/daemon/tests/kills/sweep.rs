@@ -36,6 +36,7 @@ pub(crate) struct Sweep {
     scenario: Scenario,
     calls: Vec<NamedCall>,
     took: Duration,
+    wanted: Vec<(usize, Moment)>,
     points: BTreeMap<(usize, Moment), Swept>,
     faults: Vec<String>,
     ledgers: Vec<Ledger>,
@@ -50,6 +51,7 @@ impl Sweep {
             scenario,
             calls: Vec::new(),
             took: Duration::ZERO,
+            wanted: Vec::new(),
             points: BTreeMap::new(),
             faults: Vec::new(),
             ledgers: Vec::new(),
@@ -81,9 +83,8 @@ impl Sweep {
             }
         }
         let Some(end) = reference else { return sweep };
-        let numbers = 0..sweep.calls.len();
-        let points = numbers.flat_map(|number| [(number, Moment::Before), (number, Moment::After)]);
-        let queue: Queue = Arc::new(Mutex::new(points.collect()));
+        sweep.wanted = wanted(scenario, &sweep.calls);
+        let queue: Queue = Arc::new(Mutex::new(sweep.wanted.iter().copied().collect()));
         let calls = Arc::new(sweep.calls.clone());
         let tasks: Vec<_> = ready
             .into_iter()
@@ -110,22 +111,15 @@ impl Sweep {
     /// What must not be; with the points that were not swept.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = self.faults.clone();
-        for number in 0..self.calls.len() {
-            for moment in [Moment::Before, Moment::After] {
-                let call = &self.calls[number];
-                let at = format!(
-                    "{:?}, {moment:?} call {}: {} ({})",
-                    self.scenario,
-                    number + 1,
-                    call.name,
-                    call.occurrence
-                );
-                match self.points.get(&(number, moment)) {
-                    Some(Swept::SameEnd(_)) => {}
-                    Some(Swept::Missed) => faults.push(format!("{at}: the kill did not fire")),
-                    Some(Swept::Failed(error)) => faults.push(format!("{at}: {error}")),
-                    None => faults.push(format!("{at}: not swept")),
-                }
+        for point in &self.wanted {
+            let ((number, moment), call) = (point, &self.calls[point.0]);
+            let (name, which) = (&call.name, call.occurrence);
+            let at = format!("{:?}, {moment:?} call {}: {name} ({which})", self.scenario, number + 1);
+            match self.points.get(point) {
+                Some(Swept::SameEnd(_)) => {}
+                Some(Swept::Missed) => faults.push(format!("{at}: the kill did not fire")),
+                Some(Swept::Failed(error)) => faults.push(format!("{at}: {error}")),
+                None => faults.push(format!("{at}: not swept")),
             }
         }
         if self.calls.is_empty() {
@@ -144,7 +138,7 @@ impl Sweep {
              never fired; {} leases lost without a kill; a rollout without a kill takes {:.1} s\n",
             self.scenario,
             self.calls.len(),
-            self.calls.len() * 2,
+            self.wanted.len(),
             self.points.len(),
             sum(|ledger| ledger.kills),
             sum(|ledger| ledger.lost_leases),
@@ -155,7 +149,8 @@ impl Sweep {
                 Some(Swept::SameEnd(took)) => format!("same end {:5.1} s", took.as_secs_f64()),
                 Some(Swept::Missed) => "NEVER FIRED".to_owned(),
                 Some(Swept::Failed(_)) => "FAILED".to_owned(),
-                None => "not swept".to_owned(),
+                None if self.wanted.contains(&(number, moment)) => "NOT SWEPT".to_owned(),
+                None => "-".to_owned(),
             };
             let which = if call.occurrence > 1 { format!(" ({})", call.occurrence) } else { String::new() };
             let (before, after) = (tell(Moment::Before), tell(Moment::After));
@@ -174,6 +169,18 @@ impl Sweep {
     pub(crate) fn ledgers(self) -> Vec<Ledger> {
         self.ledgers
     }
+}
+
+/// The points of a sweep: every call, before and after. Up to the verdict a rollout that goes back makes the calls of
+/// one that is kept, so there one moment for each call is enough, in turn.
+fn wanted(scenario: Scenario, calls: &[NamedCall]) -> Vec<(usize, Moment)> {
+    let both = [Moment::Before, Moment::After];
+    let verdict = match scenario {
+        Scenario::Update => 0,
+        Scenario::Rollback => calls.iter().position(|call| call.name.contains("Judged")).unwrap_or(0),
+    };
+    let moments = |number: usize| if number < verdict { &both[number % 2..=number % 2] } else { &both[..] };
+    (0..calls.len()).flat_map(|number| moments(number).iter().map(move |moment| (number, *moment))).collect()
 }
 
 /// A rollout without a kill, and without a daemon that lost its lease by itself.
