@@ -64,13 +64,7 @@ pub const PERMISSIONS: &[PermissionReason] = &[
     ),
     rule(Home, "", &["pods"], &["list", "create", "delete"], "to put images on nodes before the first write"),
     rule(Home, "coordination.k8s.io", &["leases"], &["get", "create", "update"], "one daemon leads"),
-    rule(
-        Home,
-        "events.k8s.io",
-        &["events"],
-        &["create"],
-        "the story of a rollout in `kubectl describe`",
-    ),
+    rule(Home, "events.k8s.io", &["events"], &["create"], "the story of a rollout in `kubectl describe`"),
     rule(Cluster, "", &["nodes"], &["list"], "to know on which nodes images have to be"),
     rule(Target, "", &["serviceaccounts", "configmaps", "services"], MANAGE, "objects of a release"),
     rule(

@@ -277,15 +277,11 @@ impl RunningDaemon {
         Ok(())
     }
 
-    /// Stops it as SIGTERM does, if it did not end before because its lease was lost.
-    pub async fn stop_or_lost(self) -> Result<()> {
-        if let Some(stop) = self.stop {
-            // One that has ended hears nothing any more.
-            stop.send(()).ok();
-        }
+    /// Waits until it ends by itself, and gives why.
+    pub async fn ended(self) -> Result<DaemonError> {
         match self.task.await? {
-            Ok(()) | Err(DaemonError::LeaseLost) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) => Ok(error),
+            Ok(()) => bail!("nobody asked the daemon to stop"),
         }
     }
 

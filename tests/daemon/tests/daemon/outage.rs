@@ -1,6 +1,6 @@
 //! The API server goes away in the middle of an apply.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use axum::http::Method;
 use bundles_trust::Action;
@@ -8,26 +8,36 @@ use jiff::Timestamp;
 use serde_json::Value;
 use test_daemon::{
     goods::{Behaviour, Goods},
-    lab::{HOME, Lab, Place, RunningDaemon, TARGET},
-    proxy::{Call, Caught, Door, Moment, Others, Proxy},
+    lab::{HOME, Lab, Place, TARGET},
+    proxy::{Call, Caught, Moment, Others, Proxy},
     shop::Shop,
 };
-use tokio::{sync::oneshot, task::block_in_place, time::timeout};
+use tokio::{
+    sync::oneshot,
+    task::block_in_place,
+    time::{sleep, timeout},
+};
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 fn is_apply(call: &Call) -> bool {
     call.method == Method::PATCH && call.path.contains(&format!("/namespaces/{TARGET}/"))
 }
 
-async fn held(trap: oneshot::Receiver<Caught>) -> Caught {
-    timeout(PATIENCE, trap).await.expect("an apply comes").expect("the trap stays")
+async fn held(trap: oneshot::Receiver<Caught>, which: &str) -> Caught {
+    timeout(PATIENCE, trap).await.expect(which).expect("the trap stays")
 }
 
-async fn start(lab: &Lab, proxy: &Proxy, goods: &Goods) -> (RunningDaemon, Door) {
-    let door = proxy.door(lab.folder()).await.unwrap();
-    let identity = format!("door-{}", door.number);
-    (lab.daemon_behind(&door, &goods.guest(), &identity).await.unwrap(), door)
+/// Keeps one daemon running, as a Deployment does: whoever ends, because the lease was lost or the API server refused
+/// while it started, has a successor.
+async fn keep_running(lab: Arc<Lab>, proxy: Proxy, guest: String) {
+    loop {
+        let door = proxy.door(lab.folder()).await.unwrap();
+        let identity = format!("door-{}", door.number);
+        let daemon = lab.daemon_behind(&door, &guest, &identity).await.unwrap();
+        println!("{identity} ended: {:?}", daemon.ended().await);
+        sleep(Duration::from_secs(1)).await;
+    }
 }
 
 fn keeps(version: &str) -> impl Fn(&Value) -> bool {
@@ -40,13 +50,13 @@ fn keeps(version: &str) -> impl Fn(&Value) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_server_that_restarts_during_apply_costs_nothing() {
-    let lab = Lab::start_bare(test_cluster::ClusterOptions::default()).await.unwrap();
+    let lab = Arc::new(Lab::start_bare(test_cluster::ClusterOptions::default()).await.unwrap());
     let (_server, registry) = lab.registry().await.unwrap();
     let goods = Goods::push(&registry, Path::new(env!("CARGO_BIN_EXE_guest"))).await.unwrap();
     let mut shop = Shop::new(registry.clone()).unwrap();
     let proxy = Proxy::new(&lab.install(&Place::default()).unwrap()).unwrap();
-    // Whoever loses the lease while nobody can renew it has a successor.
-    let mut daemons = vec![start(&lab, &proxy, &goods).await, start(&lab, &proxy, &goods).await];
+    let daemons: Vec<_> =
+        (0..2).map(|_| tokio::spawn(keep_running(Arc::clone(&lab), proxy.clone(), goods.guest()))).collect();
     let one = goods.release(&shop, "1", Behaviour::Good, true).await.unwrap();
     shop.promote(&one, Action::Promote).await.unwrap();
     lab.bed.apply(&lab.subscription(&registry, &shop.root()).to_string()).unwrap();
@@ -58,18 +68,17 @@ async fn an_api_server_that_restarts_during_apply_costs_nothing() {
     let trap = proxy.catch(Moment::Before, Others::GoOn, is_apply);
     let two = goods.release(&shop, "2", Behaviour::Good, true).await.unwrap();
     shop.promote(&two, Action::Promote).await.unwrap();
-    let Caught { call: first, go_on } = held(trap).await;
+    let Caught { call: first, go_on } = held(trap, "a first apply comes").await;
     block_in_place(|| lab.bed.stop_api_server()).unwrap();
     // The next one that arrives is done, and the API server stops before it can say so.
     let trap = proxy.catch(Moment::After, Others::GoOn, is_apply);
     // A daemon that lost its lease by now has gone; either way the API server never hears of the call.
     go_on.send(()).ok();
     block_in_place(|| lab.bed.start_api_server()).unwrap();
-    let Caught { call: second, go_on } = held(trap).await;
+    let Caught { call: second, go_on } = held(trap, "it is tried again").await;
     block_in_place(|| lab.bed.stop_api_server()).unwrap();
     go_on.send(()).ok();
     block_in_place(|| lab.bed.start_api_server()).unwrap();
-    daemons.push(start(&lab, &proxy, &goods).await);
     // The old settings go when the release is kept, and not because nothing could be read.
     assert!(!lab.get("configmap", TARGET, "settings-1").unwrap().is_null(), "pruned on an error");
     lab.wait("subscription", HOME, "shop", PATIENCE, keeps("2")).await.unwrap();
@@ -106,8 +115,10 @@ async fn an_api_server_that_restarts_during_apply_costs_nothing() {
         "a claim and a Job: {writes:#?}"
     );
 
-    for (daemon, _door) in daemons {
-        daemon.stop_or_lost().await.unwrap();
+    for daemon in daemons {
+        daemon.abort();
+        // It held the lab.
+        daemon.await.unwrap_err();
     }
-    lab.bed.stop().unwrap();
+    Arc::into_inner(lab).expect("nobody else has it").bed.stop().unwrap();
 }

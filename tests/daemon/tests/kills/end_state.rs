@@ -112,13 +112,16 @@ pub(crate) async fn lives(cluster: &Cluster, place: &Place) -> Result<Lives> {
         ("", "v1", "PersistentVolumeClaim", &place.target),
         ("apps", "v1", "Deployment", &place.target),
         ("apps", "v1", "StatefulSet", &place.target),
-        // The data service is never touched, so its pod stays.
+        // What is not touched keeps its pods: the data service always, all services on the way back.
         ("", "v1", "Pod", &place.target),
     ];
     let mut lives = Lives::new();
     for (group, version, kind, namespace) in lasting {
         for object in cluster.list(group, version, kind, Some(namespace), None).await? {
             let metadata = &object["metadata"];
+            if metadata["ownerReferences"][0]["kind"] == "Job" {
+                continue;
+            }
             if let (Some(name), Some(uid)) = (metadata["name"].as_str(), metadata["uid"].as_str()) {
                 lives.insert(format!("{kind} {namespace}/{name}"), uid.to_owned());
             }
