@@ -30,10 +30,19 @@ pub(crate) struct ClusterChoice {
 impl ClusterChoice {
     /// A command about this cluster, for hints.
     pub(crate) fn command(&self, verb: &str) -> String {
-        let command = format!("bundle {verb} --context {}", self.context);
+        format!("bundle {verb} {}", self.flags())
+    }
+
+    /// The same for kubectl.
+    pub(crate) fn kubectl(&self, namespace: &str, verb: &str) -> String {
+        format!("kubectl {} --namespace {namespace} {verb}", self.flags())
+    }
+
+    fn flags(&self) -> String {
+        let context = format!("--context {}", self.context);
         match &self.kubeconfig {
-            Some(file) => format!("{command} --kubeconfig {}", file.display()),
-            None => command,
+            Some(file) => format!("{context} --kubeconfig {}", file.display()),
+            None => context,
         }
     }
 

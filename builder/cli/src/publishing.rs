@@ -4,18 +4,21 @@
 //! signature and the carrier index that lists it with its images. So a push that is cut off leaves nothing that names
 //! what is not there, and the next one goes on where it ended. The same holds for channels: see `promotion`.
 
+use std::sync::Arc;
+
 use builder_build::Store;
 use bundles_objects::ServiceName;
 use bundles_release::{AssembledRelease, Release, names::SIGNATURE_PREDICATE};
 use bundles_trust::{
     Document as _, PrivateKey, Reason, SignatureBundle, SignedRoot, TrustRoot, referrer, sign_release,
 };
-use registry_client::{BlobSource, ClientError, Mounted, Pushed, Registry, Scheme};
-use registry_wire::{Descriptor, Digest, Reference, RepositoryName, StoredManifest};
+use registry_client::{BlobSource, ClientError, Mounted, Options, Pushed, Registry, Scheme};
+use registry_wire::{Descriptor, Digest, Reference, RegistryAddress, RepositoryName, StoredManifest};
 
 use crate::{
     error::{CommandError, Kind, OfKind as _},
     images::PlatformImage,
+    progress::Progress,
 };
 
 /// Bytes that were sent, and bytes that were there.
@@ -41,6 +44,18 @@ pub(crate) enum Change {
     Made,
     /// It was so already.
     Unchanged,
+}
+
+/// A registry whose moved bytes `progress` shows.
+pub(crate) fn connect(
+    address: &RegistryAddress,
+    scheme: Scheme,
+    progress: &Arc<Progress>,
+) -> Result<Registry, CommandError> {
+    let shown = Arc::clone(progress);
+    let options =
+        Options { progress: Some(Arc::new(move |bytes| shown.advance(bytes))), ..Options::default() };
+    Registry::with_options(address.clone(), scheme, options).map_err(of_registry)
 }
 
 /// A registry and the repository in it that releases go to.
@@ -101,6 +116,7 @@ impl Target<'_> {
         &self,
         image: &PlatformImage,
         store: &Store,
+        progress: &Progress,
     ) -> Result<Moved, CommandError> {
         let repository = self.image_repository(&image.name)?;
         let mut moved = Moved::default();
@@ -110,9 +126,13 @@ impl Target<'_> {
             moved.present += image.size();
             return Ok(moved);
         }
+        progress.begin_bytes(&format!("{}: pushing", image.name), image.size());
         for (descriptor, source) in image.blobs(store) {
+            let before = moved.present;
             self.put(&repository, &descriptor, source, &mut moved).await?;
+            progress.advance(moved.present - before);
         }
+        progress.finish();
         self.put_manifest(&repository, &reference, manifest).await?;
         Ok(moved)
     }
@@ -123,10 +143,11 @@ impl Target<'_> {
         assembled: &AssembledRelease,
         images: &[PlatformImage],
         store: &Store,
+        progress: &Progress,
     ) -> Result<(Moved, Change), CommandError> {
         let mut moved = Moved::default();
         for image in images {
-            moved.add(self.push_image(image, store).await?);
+            moved.add(self.push_image(image, store, progress).await?);
         }
         let release = self.push_release(assembled, &mut moved).await?;
         let carrier = self.push_carrier(&assembled.release, images, store, &mut moved).await?;

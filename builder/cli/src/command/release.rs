@@ -1,9 +1,9 @@
 //! `bundle release`: one artifact of all images and objects, pushed by digest.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
-use registry_client::{Registry, Scheme};
+use registry_client::Scheme;
 use registry_wire::RegistryAddress;
 use serde::Serialize;
 
@@ -13,6 +13,7 @@ use crate::{
     error::{CommandError, Kind, OfKind as _},
     images,
     platform::PlatformFolder,
+    progress::Progress,
     publishing::{self, Target},
 };
 
@@ -52,10 +53,11 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     let release = &assembled.release;
     let (mut reference, mut carrier) = (None, None);
     if let Some(address) = &arguments.registry {
-        let registry = Registry::new(address.clone(), arguments.scheme).map_err(publishing::of_registry)?;
+        let progress = Arc::new(Progress::new(context.report));
+        let registry = publishing::connect(address, arguments.scheme, &progress)?;
         let repository = &folder.platform.repository;
         let target = Target { registry: &registry, repository };
-        runtime()?.block_on(target.publish(&assembled, &images, &store))?;
+        runtime()?.block_on(target.publish(&assembled, &images, &store, &progress))?;
         reference = Some(format!("{address}/{repository}@{}", release.digest()));
         carrier = Some(format!("{address}/{repository}:{}", release.carrier_tag()));
     }

@@ -3,17 +3,19 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use builder_build::Store;
+use builder_recipe::Recipe;
 use bundles_release::EnvironmentName;
 use bundles_trust::{
     Channel, ChannelName, Document as _, Owner, SignatureBundle, SystemRandomness, verify_release,
 };
 use clap::Args;
 use jiff::Timestamp;
-use registry_client::{Registry, Scheme};
+use registry_client::Scheme;
 use registry_wire::{Digest, RegistryAddress};
 use serde::Serialize;
 
@@ -28,8 +30,9 @@ use crate::{
     inputs::{self, Sources},
     installation::{self, SubscriptionRequest},
     platform::PlatformFolder,
+    progress::Progress,
     promotion::{Earlier, Promotion},
-    publishing::{Change, Target, of_registry},
+    publishing::{self, Change, Target},
     report,
 };
 
@@ -98,6 +101,28 @@ struct Document {
     bytes_sent: u64,
     changed: bool,
     seconds: f64,
+    stages: Stages,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterDocument>,
+}
+
+/// Seconds that the parts of the job took.
+#[derive(Serialize)]
+struct Stages {
+    inputs: f64,
+    images: f64,
+    publication: f64,
+}
+
+/// Where the release runs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClusterDocument {
+    context: String,
+    namespace: String,
+    seconds: f64,
+    /// Commands that show it: how it stands, and each service that others may use.
+    next: Vec<String>,
 }
 
 /// Runs the verb.
@@ -122,9 +147,11 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
         let fetched = runtime.block_on(inputs::fetch_all(&folder, &lock, &arguments.sources, context))?;
         note(&format!("fetched {} packages, {}", fetched.files, report::bytes(fetched.bytes)));
     }
+    let inputs_done = Instant::now();
     let store = context.open_store()?;
     let images = images::build(&folder, &lock, &[], &store, context)?;
     let assembled = composition::compose(&folder, &lock, &images)?;
+    let images_done = Instant::now();
 
     let executable = std::env::current_exe().of_kind(Kind::Machine)?;
     let wanted = arguments.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 5000)));
@@ -146,13 +173,14 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     }
 
     let address: RegistryAddress = process.address.to_string().parse().of_kind(Kind::Machine)?;
-    let registry = Registry::new(address.clone(), Scheme::Http).map_err(of_registry)?;
+    let progress = Arc::new(Progress::new(context.report));
+    let registry = publishing::connect(&address, Scheme::Http, &progress)?;
     let repository = &folder.platform.repository;
     let target = Target { registry: &registry, repository };
     let release = &assembled.release;
     let closed = |error| CommandError::new(Kind::Trust, error).hint(new_keys(&keys));
     let (moved, changes, record) = runtime.block_on(async {
-        let (moved, published) = target.publish(&assembled, &images, &store).await?;
+        let (moved, published) = target.publish(&assembled, &images, &store, &progress).await?;
         let is_signed = |there: &[SignatureBundle]| {
             verify_release(release.digest(), there, &trust.root.trusted, now).is_ok()
         };
@@ -173,7 +201,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
         Ok::<_, CommandError>((moved, [published, signed, promoted], record))
     })?;
 
-    let document = Document {
+    let mut document = Document {
         release: release.digest().to_string(),
         version: release.version().to_string(),
         reference: format!("{address}/{repository}@{}", release.digest()),
@@ -185,6 +213,12 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
         bytes_sent: moved.sent,
         changed: changes.contains(&Change::Made),
         seconds: begun.elapsed().as_secs_f64(),
+        stages: Stages {
+            inputs: (inputs_done - begun).as_secs_f64(),
+            images: (images_done - inputs_done).as_secs_f64(),
+            publication: images_done.elapsed().as_secs_f64(),
+        },
+        cluster: None,
     };
     if let Some(name) = &arguments.cluster.context {
         let choice = ClusterChoice {
@@ -192,15 +226,29 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
             kubeconfig: arguments.cluster.kubeconfig.clone(),
             daemon_namespace: "bundle-system".to_owned(),
         };
+        let cluster_begun = Instant::now();
         let daemon_image = installation::build_daemon_image(&executable, &store, context)?;
         runtime.block_on(run_in_cluster(
-            &InCluster { arguments: &arguments.cluster, choice: &choice, target: &target, store: &store },
+            &InCluster {
+                arguments: &arguments.cluster,
+                choice: &choice,
+                target: &target,
+                store: &store,
+                progress: &progress,
+            },
             &daemon_image,
             &document,
             release.digest(),
             &trust,
             context,
         ))?;
+        let namespace = arguments.cluster.namespace.as_deref().unwrap_or(product.as_str()).to_owned();
+        document.cluster = Some(ClusterDocument {
+            context: name.clone(),
+            seconds: cluster_begun.elapsed().as_secs_f64(),
+            next: next_commands(&folder, &choice, &namespace),
+            namespace,
+        });
     }
     context.report.result(&document, || lines(&document, arguments)).of_kind(Kind::Machine)
 }
@@ -214,6 +262,7 @@ struct InCluster<'a> {
     choice: &'a ClusterChoice,
     target: &'a Target<'a>,
     store: &'a Store,
+    progress: &'a Progress,
 }
 
 async fn run_in_cluster(
@@ -224,9 +273,9 @@ async fn run_in_cluster(
     trust: &DevelopmentTrust,
     context: &Context,
 ) -> Result<(), CommandError> {
-    let InCluster { arguments, choice, target, store } = place;
+    let InCluster { arguments, choice, target, store, progress } = place;
     let cluster = choice.connect().await?;
-    target.push_image(daemon_image, store).await?;
+    target.push_image(daemon_image, store, progress).await?;
     let registry = arguments.registry.as_ref().map(ToString::to_string).unwrap_or_default();
     let repository = target.repository;
     let image =
@@ -261,26 +310,38 @@ async fn run_in_cluster(
     follow(&cluster, &following, context).await
 }
 
+/// How a person sees what runs, and comes to the services that others than this platform may use.
+fn next_commands(folder: &PlatformFolder, choice: &ClusterChoice, namespace: &str) -> Vec<String> {
+    let of = |recipe: &Recipe| {
+        let service = recipe.service()?;
+        let port = service.ports.values().next().filter(|_| !service.network.exposed_to.is_empty())?.number();
+        Some(choice.kubectl(namespace, &format!("port-forward service/{} {port}", recipe.name)))
+    };
+    let status = choice.command(&format!("status {}", folder.platform.product));
+    std::iter::once(status).chain(folder.platform.recipes().filter_map(of)).collect()
+}
+
 fn lines(document: &Document, arguments: &Arguments) -> String {
     let platform = arguments.platform.display();
     let mut lines: Vec<String> = document.images.iter().map(ImageDocument::line).collect();
     lines.push(format!("{:<12} {}  {}\n", "release", document.release, document.version));
-    let Document { channel, record, environment, registry, seconds, .. } = document;
+    let Document { channel, record, environment, registry, seconds, stages, .. } = document;
     lines.push(format!("{:<12} {channel} version {record}, environment {environment}\n", "channel"));
     let sent = report::bytes(document.bytes_sent);
     lines.push(if document.changed {
-        format!("done in {seconds:.1} s, {sent} sent to {registry}\n")
+        let Stages { inputs, images, publication } = stages;
+        format!(
+            "done in {seconds:.1} s (inputs {inputs:.1} s, images {images:.1} s, publication {publication:.1} s), {sent} \
+             sent to {registry}\n"
+        )
     } else {
         format!("nothing to do, {seconds:.2} s\n")
     });
-    lines.push(match &arguments.cluster.context {
-        Some(context) => {
-            let product = channel.split('/').next().unwrap_or_default();
-            let namespace = arguments.cluster.namespace.as_deref().unwrap_or(product);
-            format!(
-                "runs in {context}; next: kubectl --context {context} --namespace {namespace} get pods,services\n\
-                 and: bundle status --context {context}\n"
-            )
+    lines.push(match &document.cluster {
+        Some(ClusterDocument { context, namespace, seconds, next }) => {
+            let next: Vec<_> = next.iter().map(|command| format!("  {command}\n")).collect();
+            let next = next.concat();
+            format!("runs in {context}, namespace {namespace}, after {seconds:.1} s; next:\n{next}")
         }
         None => format!(
             "next: bundle up {platform} --context NAME --registry HOST:PORT   (a cluster of your kubeconfig, and this \
