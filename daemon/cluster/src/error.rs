@@ -119,6 +119,7 @@ impl ClusterError {
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Context { .. } => Some("list the contexts with `kubectl config get-contexts`"),
+            Self::Kubeconfig { .. } => Some("name a kubeconfig with `--kubeconfig FILE` or in KUBECONFIG"),
             Self::NotInCluster { .. } => {
                 Some("outside of a cluster name a context: `bundle daemon --context NAME`")
             }

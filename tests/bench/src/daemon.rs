@@ -4,6 +4,7 @@
 //! turn of its loop: it reads the channel, its journal, every object of the release with their pods, and decides that
 //! there is nothing to do. Before the rounds begin, the one in the cluster that installed the release has stopped.
 
+mod drift;
 mod objects;
 mod stage;
 mod watch;
@@ -36,8 +37,9 @@ pub(crate) fn run_bench(workshop: &Workshop, rounds: u32) -> Result<Report> {
 fn measure(stage: &Stage, rounds: u32) -> Result<Report> {
     let (daemon, scheduler, dns) =
         (stage.daemon(), stage.program("kube-scheduler")?, stage.program("coredns")?);
-    let mut columns: [Pair; 9] = Default::default();
-    let [writes, own, requests, time, processor, memory, of_scheduler, of_dns, most] = &mut columns;
+    let mut columns: [Pair; 11] = Default::default();
+    let [writes, own, requests, time, processor, memory, of_scheduler, of_dns, most, repair, repair_time] =
+        &mut columns;
     let mut count = 0;
     for round in 1..=rounds {
         let (since, before) = (Timestamp::now(), processor_time(daemon)?);
@@ -53,15 +55,20 @@ fn measure(stage: &Stage, rounds: u32) -> Result<Report> {
         count = stage.objects();
         ensure!(patches == count, "kubectl applies {count} objects, not {patches}");
 
+        let repaired = stage.repair()?;
+        ensure!(repaired.writes > 0, "the daemon repaired without a write");
+
         let seconds = median_of(&looks, Look::seconds);
         note(&format!(
             "round {round} of {rounds}: {} looks, {to_objects} writes, {:.1} ms each, {:.1} MB; kubectl {patches} writes, \
-             {:.0} ms, {:.1} MB",
+             {:.0} ms, {:.1} MB; repaired with {} writes in {:.1} s",
             looks.len(),
             seconds * 1e3,
             now / 1e6,
             applied.seconds * 1e3,
             applied.largest / 1e6,
+            repaired.writes,
+            repaired.took.as_secs_f64(),
         ));
         writes.push(number(to_objects), number(patches));
         own.push(number(to_own), number(patches));
@@ -72,8 +79,11 @@ fn measure(stage: &Stage, rounds: u32) -> Result<Report> {
         of_scheduler.push(now, resident(scheduler)?);
         of_dns.push(now, resident(dns)?);
         most.push(peak, most_resident(scheduler)?);
+        repair.push(number(repaired.writes), number(patches));
+        repair_time.push(repaired.took.as_secs_f64(), applied.seconds);
     }
-    let [writes, own, requests, time, processor, memory, of_scheduler, of_dns, most] = columns;
+    let [writes, own, requests, time, processor, memory, of_scheduler, of_dns, most, repair, repair_time] =
+        columns;
     let kubectl = "kubectl apply";
     Ok(Report {
         ours: format!(
@@ -118,6 +128,18 @@ fn measure(stage: &Stage, rounds: u32) -> Result<Report> {
                 Vec::new(),
             ),
             processor.row("processor time of one look", Unit::Seconds, kubectl, Vec::new()),
+            repair.row(
+                "write requests until an image changed by `kubectl set image` and a deleted Service stand again",
+                Unit::Number,
+                kubectl,
+                Vec::new(),
+            ),
+            repair_time.row(
+                "time from that change until both stand again, nobody called; kubectl when a person runs it",
+                Unit::Seconds,
+                kubectl,
+                Vec::new(),
+            ),
         ],
     })
 }

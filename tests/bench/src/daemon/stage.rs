@@ -31,7 +31,7 @@ const ACCOUNT: &str = "bundle-daemon";
 /// The context of a bed's kubeconfigs.
 const CONTEXT: &str = "bed";
 /// Longest time until something of the cluster has happened.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A cluster, the release that it keeps, and the daemon that looks at it. The order of the fields is that of the end.
 pub(super) struct Stage {
@@ -178,6 +178,17 @@ impl Stage {
     /// How many objects the release has.
     pub(super) const fn objects(&self) -> usize {
         self.release.objects
+    }
+
+    /// The objects of the release as kubectl reads them.
+    pub(super) fn manifest(&self) -> &Path {
+        &self.release.manifest
+    }
+
+    /// Runs kubectl as a person does, in the namespace of the release.
+    pub(super) fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        let words: Vec<&str> = ["--namespace", &self.release.name].iter().chain(arguments).copied().collect();
+        self.cluster.kubectl(&words).map_err(|error| anyhow::anyhow!(error.full()))
     }
 
     pub(super) fn folder(&self) -> &Path {
