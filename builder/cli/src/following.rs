@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use daemon_cluster::{Cluster, Condition, ConditionStatus, Subscription, SubscriptionStatus};
+use daemon_cluster::{Cluster, Condition, ConditionStatus, DAEMON_PODS, Subscription, SubscriptionStatus};
+use daemon_plan::pods::pod_failure;
+use jiff::Timestamp;
 use registry_wire::Digest;
+use serde_json::Value;
 
 use crate::{
     cluster::{ClusterChoice, of_cluster},
@@ -20,6 +23,8 @@ pub(crate) struct Following<'a> {
     pub(crate) choice: &'a ClusterChoice,
     /// The subscription.
     pub(crate) subscription: &'a str,
+    /// The image of the daemon, as the nodes know it.
+    pub(crate) daemon_image: &'a str,
     /// The release that it shall keep.
     pub(crate) release: Digest,
     /// When to give up; the rollout goes on.
@@ -85,13 +90,26 @@ fn news(status: &SubscriptionStatus) -> Option<String> {
     })
 }
 
+/// Why no pod of the daemon's present image starts, if so.
+async fn daemon_failure(
+    cluster: &Cluster,
+    image: &str,
+    since: Timestamp,
+) -> Result<Option<String>, CommandError> {
+    let pods = cluster.list("", "v1", "Pod", Some(cluster.home()), Some(DAEMON_PODS)).await;
+    let has_image = |pod: &&Value| pod["spec"]["containers"][0]["image"] == image;
+    let failure = |pod: &Value| pod_failure(pod, since, Timestamp::now());
+    let pods = pods.map_err(of_cluster)?;
+    Ok(pods.iter().filter(has_image).find_map(failure).map(|failure| failure.message))
+}
+
 /// Follows the rollout, telling each change, until the release is kept, taken back, or refused, or the limit is over.
 pub(crate) async fn follow(
     cluster: &Cluster,
     following: &Following<'_>,
     context: &Context,
 ) -> Result<(), CommandError> {
-    let begun = Instant::now();
+    let (begun, since) = (Instant::now(), Timestamp::now());
     let mut said = String::new();
     let mut refused_since: Option<Instant> = None;
     let failed = |message: String| {
@@ -99,6 +117,16 @@ pub(crate) async fn follow(
         CommandError::new(Kind::Rollout, message).hint(hint)
     };
     loop {
+        // Nobody tells how it goes as long as the daemon does not start.
+        if said.is_empty()
+            && let Some(failure) = daemon_failure(cluster, following.daemon_image, since).await?
+        {
+            let message = format!("the daemon does not start in {}: {failure}", following.choice.context);
+            return Err(CommandError::new(Kind::Rollout, message).hint(
+                "if its image does not come: every node must reach --registry HOST:PORT, and its containerd must take that for \
+                 a registry over plain HTTP (/etc/containerd/certs.d/HOST:PORT/hosts.toml); then run the command again",
+            ));
+        }
         if let Some(subscription) = cluster.subscription(following.subscription).await.map_err(of_cluster)? {
             let news = subscription.status.as_ref().and_then(news);
             if let Some(news) = news.filter(|news| *news != said) {

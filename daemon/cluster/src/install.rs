@@ -12,6 +12,8 @@ use crate::{
 
 /// Name of the Deployment, the account and the roles.
 const NAME: &str = "bundle-daemon";
+/// The label by which its pods are found.
+pub const DAEMON_PODS: &str = "app.kubernetes.io/name=bundle-daemon";
 /// The port that says whether the loop still turns.
 const HEALTH_PORT: u16 = 8081;
 
@@ -176,6 +178,14 @@ mod tests {
             assert!(version["additionalPrinterColumns"].as_array().unwrap().len() >= 5, "{name}");
             assert_eq!(definition["spec"]["group"], API_GROUP);
         }
+    }
+
+    #[test]
+    fn pods_of_the_daemon_are_found() {
+        let objects = install_objects("registry.example/bundle@sha256:0", &InstallOptions::default());
+        let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let (key, value) = DAEMON_PODS.split_once('=').unwrap();
+        assert_eq!(deployment["spec"]["template"]["metadata"]["labels"][key], value);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub use error::{ClusterError, Verb};
 pub use events::{EventKind, Events};
 pub use fence::Fence;
 pub use floor::StoredFloor;
-pub use install::{InstallOptions, crd_names, crds, install_objects};
+pub use install::{DAEMON_PODS, InstallOptions, crd_names, crds, install_objects};
 pub use jobs::JobState;
 pub use lease::{HeldLease, LeaseOptions, LeaseTiming, acquire};
 pub use nodes::{NodeImages, WarmRequest, warm_pod};

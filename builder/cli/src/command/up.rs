@@ -303,6 +303,7 @@ async fn run_in_cluster(
     let following = Following {
         choice,
         subscription: product,
+        daemon_image: &image,
         release,
         limit: Duration::from_secs(arguments.wait),
         patience: Duration::from_secs(2 * u64::from(arguments.poll) + 5),
