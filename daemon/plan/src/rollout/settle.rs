@@ -54,21 +54,25 @@ pub(super) fn steady(state: &RolloutState, seen: &Observed, now: Timestamp) -> S
     if let Some(step) = lack.apply(plan) {
         return step;
     }
+    look(plan, inventory, seen)
+        .or_else(|| write::note(plan.objects(), plan, inventory, seen))
+        .or_else(|| prune(state, plan, inventory, seen, now))
+        .unwrap_or_else(idle)
+}
+
+/// The step that looks at wanted objects of which nothing is known.
+fn look(plan: &RolloutPlan, inventory: &Inventory, seen: &Observed) -> Option<Step> {
     let unknown: BTreeSet<_> = plan
         .objects()
         .filter(|object| !write::is_done(object, inventory))
         .filter(|object| seen.object(plan.release, &object.key).is_none())
         .map(|object| object.key.clone())
         .collect();
-    if !unknown.is_empty() {
-        return Step::Observe { release: plan.release, objects: unknown };
-    }
-    write::note(plan.objects(), plan, inventory, seen)
-        .or_else(|| prune(state, plan, inventory, seen, now))
-        .unwrap_or_else(idle)
+    (!unknown.is_empty()).then_some(Step::Observe { release: plan.release, objects: unknown })
 }
 
 /// The next step towards an inventory of nothing but the plan; none when there is none left, or it takes too long.
+/// Nothing is deleted while an object of the plan is not known to be well: what is doomed may be what still serves.
 pub(super) fn prune(
     state: &RolloutState,
     plan: &RolloutPlan,
@@ -117,7 +121,13 @@ pub(super) fn prune(
         return Some(Step::WriteInventory { inventory, change: InventoryChange::Shrink });
     }
     if !doomed.is_empty() {
-        return Some(Step::Prune { objects: doomed });
+        if Lack::of(plan.objects(), plan, inventory, seen).is_nothing() {
+            return Some(Step::Prune { objects: doomed });
+        }
+        if let Some(step) = look(plan, inventory, seen) {
+            return Some(step);
+        }
+        waiting = true;
     }
     if !unknown.is_empty() {
         return Some(Step::Observe { release: plan.release, objects: unknown });

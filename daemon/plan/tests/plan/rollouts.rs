@@ -219,6 +219,25 @@ fn a_newer_release_takes_over_a_rollout_that_waits() {
     runs(&world, "c");
 }
 
+/// `b` wrote a part, gave way to `c`, and `c` was refused: `a` is written again, and what `b` brought serves until it
+/// is well. The world checks health at every prune.
+#[test]
+fn what_a_superseded_release_left_is_pruned_after_health() {
+    let mut world = World::installed();
+    world.behaviours.insert(digest("b"), Behaviour::NeverReady);
+    world.behaviours.insert(digest("c"), Behaviour::FailsPreflight);
+    world.promote("b");
+    for _ in 0..60 {
+        world.turn(Weather::Fair);
+    }
+    assert!(world.state().contains_key("ConfigMap shop/config-b"));
+    world.promote("c");
+    world.settle(&[]);
+    assert_eq!(*world.phase("b"), Phase::Superseded { by: Some(digest("c")) });
+    assert_eq!(outcome(&world, "c"), Outcome::Refused);
+    runs(&world, "a");
+}
+
 #[test]
 fn a_pin_takes_a_rollout_back_without_blame() {
     let mut world = World::installed();

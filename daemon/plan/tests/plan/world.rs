@@ -357,6 +357,7 @@ impl World {
                 let back = matches!(journal.phase, Phase::RollingBack { .. });
                 let of = if back { journal.previous.expect("there is a way back") } else { release };
                 let wanted = self.plans[&of].keys();
+                self.check_healthy(of);
                 for doomed in objects {
                     assert!(!wanted.contains(&doomed.key), "{} is wanted", doomed.key);
                     assert_ne!(doomed.key.kind(), "PersistentVolumeClaim", "data is pruned without a word");
@@ -366,6 +367,20 @@ impl World {
                 assert!(judged, "prune before health");
             }
             _ => {}
+        }
+    }
+
+    /// What is there now is this release and well, whatever the executor believes.
+    fn check_healthy(&self, of: Digest) {
+        for planned in self.plans[&of].objects() {
+            let entry = self.inventory.get(&planned.key);
+            if planned.is_job() && entry.is_some_and(|entry| entry.completed) {
+                continue;
+            }
+            let object = self.objects.get(&planned.key).unwrap_or_else(|| panic!("{} is absent", planned.key));
+            assert_eq!(object.intent, planned.intent, "prune while {} differs", planned.key);
+            let health = self.health(of, &planned.key, object);
+            assert_eq!(health, Some(Health::Healthy), "prune while {} is not well", planned.key);
         }
     }
 
