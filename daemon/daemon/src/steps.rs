@@ -70,6 +70,9 @@ impl Follower {
         let release_before = self.work.as_ref().map(crate::work::Work::release_at_work);
         if let Some(work) = &mut self.work {
             work.state = state.clone();
+            if matches!(state.phase, Phase::OnNodes) {
+                work.seen.verified = Fact::Unknown;
+            }
             if Some(work.release_at_work()) != release_before {
                 work.seen.objects.clear();
                 work.seen.health.clear();
@@ -186,7 +189,11 @@ impl Follower {
 
     fn verify(&mut self, release: Digest) {
         let now = self.clock.now();
-        let (Some(root), Some(contents)) = (self.channel.root(), self.contents.get(&release)) else {
+        let Some(root) = self.channel.root() else {
+            self.trouble = Some("no trust root is known to verify the release with".to_owned());
+            return;
+        };
+        let Some(contents) = self.contents.get(&release) else {
             // After a restart the documents are read first.
             if let Some(work) = &mut self.work {
                 work.seen.plan = Fact::Unknown;

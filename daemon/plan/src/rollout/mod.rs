@@ -54,7 +54,8 @@ pub fn is_in_place(seen: &Observed) -> bool {
 }
 
 /// A rollout whose release is no longer the target ends: at once before the first write, by giving way to the newer
-/// release after it, and by going back if there is none. Once judged, it runs to its end.
+/// release after it, and by going back if there is none. What may have written goes on when the channel is only held or
+/// refused: half a release is worse than either. Once judged, it runs to its end.
 fn unwanted(state: &RolloutState, seen: &Observed, now: Timestamp) -> Option<Step> {
     if !state.phase.is_before_judgement() {
         return None;
@@ -77,7 +78,7 @@ fn unwanted(state: &RolloutState, seen: &Observed, now: Timestamp) -> Option<Ste
         Some(Target::Denied { release, .. }) if *release == state.release => {
             withdrawn("the release was denied".to_owned())
         }
-        Some(Target::Held { .. }) if !written => superseded(None),
+        Some(Target::Held { .. } | Target::Refused { .. }) if !written => superseded(None),
         _ => None,
     }
 }

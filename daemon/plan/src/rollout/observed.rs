@@ -138,7 +138,8 @@ pub struct Observed {
     pub plan: Fact<RolloutPlan>,
     /// The plan of the last kept release.
     pub kept_plan: Fact<RolloutPlan>,
-    /// The verification of the release.
+    /// The verification of the release; forgotten when [`crate::Phase::OnNodes`] is recorded, since it is asked for again
+    /// just before the first write.
     pub verified: Fact<()>,
     /// The dry run of all objects, the Secrets that they refer to, and the rights to write them.
     pub preflight: Fact<()>,

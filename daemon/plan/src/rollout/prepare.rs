@@ -68,11 +68,22 @@ pub(super) fn verify(state: &RolloutState, seen: &Observed, now: Timestamp) -> S
             return patience.ask(Step::LoadRelease { release: state.release }, RefusalReason::Fetch);
         }
     }
+    match unverified(state, seen, &patience) {
+        Some(step) => step,
+        None => state.record(Phase::Verified, now),
+    }
+}
+
+/// The step that finds out whether the signatures are accepted, or what follows if they are not; none if they are.
+fn unverified(state: &RolloutState, seen: &Observed, patience: &Patience<'_>) -> Option<Step> {
     match &seen.verified {
-        Fact::Known(()) => state.record(Phase::Verified, now),
-        Fact::Refused { message } => state.refuse(RefusalReason::Verification, message, now),
+        Fact::Known(()) => None,
+        Fact::Refused { message } => {
+            Some(state.refuse(RefusalReason::Verification, message, patience.now))
+        }
         Fact::Unknown => {
-            patience.ask(Step::VerifyRelease { release: state.release }, RefusalReason::Verification)
+            let step = Step::VerifyRelease { release: state.release };
+            Some(patience.ask(step, RefusalReason::Verification))
         }
     }
 }
@@ -138,6 +149,10 @@ pub(super) fn protect(state: &RolloutState, seen: &Observed, now: Timestamp) -> 
                 return patience.ask(step, RefusalReason::RestorePoint);
             }
         }
+    }
+    // Pulling images and saving data took their time, and keys may have been revoked meanwhile.
+    if let Some(step) = unverified(state, seen, &patience) {
+        return step;
     }
     let protection =
         if points.is_empty() { Protection::NothingToProtect } else { Protection::RestorePoints(points) };

@@ -273,6 +273,37 @@ fn a_hold_stops_what_has_not_begun_to_write() {
     runs(&world, "b");
 }
 
+/// Expiry and revocation: of the record, and of the release alone, which a pin would go on with.
+#[test]
+fn what_is_no_longer_trusted_is_not_written() {
+    let expired = |world: &mut World| {
+        world.channel = daemon_plan::target::Channel::Refused { message: "expired".to_owned() };
+    };
+    let revoked = |world: &mut World| {
+        world.behaviours.insert(digest("b"), Behaviour::Unsigned);
+    };
+    for phase in ["Started", "Fetched", "Verified", "OnNodes"] {
+        let at = |change: fn(&mut World)| {
+            let mut world = World::installed();
+            world.promote("b");
+            while !world.journals.get(&digest("b")).is_some_and(|journal| journal.phase.name() == phase) {
+                world.turn(Weather::Fair);
+            }
+            let writes = world.writes;
+            change(&mut world);
+            world.settle(&[]);
+            assert_eq!(world.writes, writes, "{phase}");
+            runs(&world, "a");
+            world
+        };
+        let world = at(expired);
+        assert_eq!(*world.phase("b"), Phase::Superseded { by: None }, "{phase}");
+        let world = at(revoked);
+        let Phase::Refused { refusal, .. } = world.phase("b") else { panic!("{phase}: it goes on") };
+        assert_eq!(refusal.reason, RefusalReason::Verification, "{phase}");
+    }
+}
+
 #[test]
 fn a_stuck_set_is_freed_on_the_way_back() {
     let mut world = World::installed();
@@ -395,7 +426,7 @@ fn story() -> impl Strategy<Value = Story> {
         behaviour(),
         behaviour(),
         prop::collection::vec(weather, 0..150),
-        prop::collection::vec((0_usize..150, 0_u8..9), 0..4),
+        prop::collection::vec((0_usize..150, 0_u8..10), 0..4),
         prop_oneof![
             2 => Just(BTreeSet::new()),
             1 => prop::sample::subsequence(troubles, 1..3).prop_map(BTreeSet::from_iter),
@@ -429,6 +460,9 @@ fn live(story: &Story) -> World {
                 }
                 6 => world.channel = daemon_plan::target::Channel::Unknown,
                 7 => world.channel = daemon_plan::target::Channel::Refused { message: "expired".to_owned() },
+                8 => {
+                    world.behaviours.insert(digest("b"), Behaviour::Unsigned);
+                }
                 _ => world.pin = Some(digest("c")),
             }
         }

@@ -290,7 +290,7 @@ impl World {
         self.seen.denied = self.denied.contains_key(&journal.release);
         let step = next(&journal, &self.seen, self.now);
         self.reached.insert(step.name().to_owned());
-        self.check(&journal, &step);
+        self.check(&journal, &step, &target);
         self.now += SignedDuration::from_secs(1);
         let steady = journal.phase.outcome().is_some();
         match weather {
@@ -321,12 +321,16 @@ impl World {
     }
 
     /// What must hold of every step.
-    fn check(&self, journal: &RolloutState, step: &Step) {
+    fn check(&self, journal: &RolloutState, step: &Step, target: &Target) {
         let release = journal.release;
         if let Step::Record(new) = step {
             assert!(new.phase.rank() >= journal.phase.rank(), "{journal:?} → {new:?}");
             assert_ne!(**new, *journal, "a record that says nothing new");
             assert!(journal.phase.outcome().is_none(), "an ended rollout goes on: {new:?}");
+            if matches!(new.phase, Phase::Protected { .. }) && !journal.phase.may_have_written() {
+                let stops = matches!(target, Target::Refused { .. } | Target::Held { .. });
+                assert!(!stops, "a first write although the target is {target:?}");
+            }
         }
         if step.writes() {
             let ready =
@@ -399,6 +403,9 @@ impl World {
                 }
                 if new.phase == Phase::Kept {
                     self.kept = Some(release);
+                }
+                if new.phase == Phase::OnNodes {
+                    self.seen.verified = Fact::Unknown;
                 }
                 self.journals.insert(release, *new);
             }
