@@ -6,7 +6,7 @@
 //! ended well.
 //!
 //! Nodes that count are all that are ready, schedulable and without a taint that keeps pods off: which of them a
-//! pod will land on is not known before.
+//! pod will land on is not known before. Where none counts nothing is proven.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +28,8 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
 /// A warming pod ends after this time whatever happens.
 const LONGEST: i64 = 900;
 const WARM_LABEL: &str = "bundle.build/warm";
+const NO_NODE: &str =
+    "no node is ready, schedulable and free of taints, so no image can be put on one: kubectl get nodes";
 const GUEST_FOLDER: &str = "/guest";
 
 /// Which images are to be put on nodes.
@@ -54,6 +56,8 @@ pub struct NodeImages {
     pub missing: BTreeSet<String>,
     /// Why an image cannot come onto a node.
     pub refused: Option<String>,
+    /// What has to change before an image can come onto a node.
+    pub waits: Option<String>,
 }
 
 impl Cluster {
@@ -74,6 +78,10 @@ impl Cluster {
         let mut pods: BTreeMap<String, Pod> =
             list.items.into_iter().map(|pod| (pod.name_any(), pod)).collect();
         let mut seen = NodeImages::default();
+        if nodes.is_empty() {
+            seen.missing.clone_from(request.images);
+            seen.waits = Some(NO_NODE.to_owned());
+        }
         let mut own = Vec::new();
         for node in nodes {
             let name = warm_name(&node, &request.release, request.attempt);

@@ -282,6 +282,7 @@ impl Follower {
             owner: &owner,
         };
         let found = self.cluster.warm_nodes(&request, self.clock.now()).await?;
+        self.trouble = found.waits;
         work.seen.missing_images = match found.refused {
             Some(message) => Fact::Refused { message },
             None => Fact::Known(found.missing),

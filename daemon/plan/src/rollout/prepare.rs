@@ -78,9 +78,7 @@ pub(super) fn verify(state: &RolloutState, seen: &Observed, now: Timestamp) -> S
 fn unverified(state: &RolloutState, seen: &Observed, patience: &Patience<'_>) -> Option<Step> {
     match &seen.verified {
         Fact::Known(()) => None,
-        Fact::Refused { message } => {
-            Some(state.refuse(RefusalReason::Verification, message, patience.now))
-        }
+        Fact::Refused { message } => Some(state.refuse(RefusalReason::Verification, message, patience.now)),
         Fact::Unknown => {
             let step = Step::VerifyRelease { release: state.release };
             Some(patience.ask(step, RefusalReason::Verification))
@@ -112,15 +110,12 @@ pub(super) fn preflight(state: &RolloutState, seen: &Observed, now: Timestamp) -
     // The images of the way back must be at hand as well: it may be needed when the registry is not there.
     let mut images: BTreeSet<String> = plan.images.iter().cloned().collect();
     images.extend(kept.into_iter().flat_map(|kept| kept.images.iter().cloned()));
-    let missing = match &seen.missing_images {
-        Fact::Known(missing) => images.intersection(missing).cloned().collect(),
-        Fact::Refused { message } => return state.refuse(RefusalReason::Images, message, now),
-        Fact::Unknown => images,
-    };
-    if missing.is_empty() {
-        return state.record(Phase::OnNodes, now);
+    match &seen.missing_images {
+        Fact::Known(missing) if images.is_disjoint(missing) => state.record(Phase::OnNodes, now),
+        Fact::Refused { message } => state.refuse(RefusalReason::Images, message, now),
+        // All of them each time: a node that joined since the last look has none.
+        Fact::Known(_) | Fact::Unknown => patience.ask(Step::WarmNodes { images }, RefusalReason::Images),
     }
-    patience.ask(Step::WarmNodes { images: missing }, RefusalReason::Images)
 }
 
 pub(super) fn protect(state: &RolloutState, seen: &Observed, now: Timestamp) -> Step {

@@ -88,6 +88,31 @@ fn a_release_that_drops_many_objects_waits_for_a_persons_word() {
 }
 
 #[test]
+fn every_look_at_nodes_asks_for_all_images() {
+    let now = "2026-01-01T00:00:00Z".parse().unwrap();
+    let (a, b) = (digest("a"), digest("b"));
+    let plan = |release, images: [&str; 2]| {
+        RolloutPlan::new(release, &[], &BTreeMap::new(), images.map(str::to_owned)).unwrap()
+    };
+    let state = RolloutState { phase: Phase::Verified, ..RolloutState::start(b, 1, Some(a), now) };
+    let mut seen = Observed {
+        plan: Fact::Known(plan(b, ["api@2", "cache@1"])),
+        kept_plan: Fact::Known(plan(a, ["api@1", "cache@1"])),
+        inventory: Fact::Known(Inventory::default()),
+        preflight: Fact::Known(()),
+        ..Observed::default()
+    };
+    let all = BTreeSet::from(["api@1", "api@2", "cache@1"].map(str::to_owned));
+    assert_eq!(next(&state, &seen, now), Step::WarmNodes { images: all.clone() });
+    // One is missing still: a node that joins now has none of the others either.
+    seen.missing_images = Fact::Known(BTreeSet::from(["api@2".to_owned()]));
+    assert_eq!(next(&state, &seen, now), Step::WarmNodes { images: all });
+    seen.missing_images = Fact::Known(BTreeSet::new());
+    let Step::Record(on_nodes) = next(&state, &seen, now) else { panic!("it goes on") };
+    assert_eq!(on_nodes.phase, Phase::OnNodes);
+}
+
+#[test]
 fn a_kept_release_is_in_place_only_if_all_is_known_to_be_well() {
     let object =
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api", "namespace": "shop"}});

@@ -381,7 +381,8 @@ impl World {
             if planned.is_job() && entry.is_some_and(|entry| entry.completed) {
                 continue;
             }
-            let object = self.objects.get(&planned.key).unwrap_or_else(|| panic!("{} is absent", planned.key));
+            let object =
+                self.objects.get(&planned.key).unwrap_or_else(|| panic!("{} is absent", planned.key));
             assert_eq!(object.intent, planned.intent, "prune while {} differs", planned.key);
             let health = self.health(of, &planned.key, object);
             assert_eq!(health, Some(Health::Healthy), "prune while {} is not well", planned.key);

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use daemon_cluster::{
     ApplyMode, ApplyOutcome, Cluster, ClusterError, DeleteOutcome, DocumentOwner, LeaseOptions, LeaseTiming,
-    Present, RefusalCause, Subscription, acquire,
+    Present, RefusalCause, Subscription, WarmRequest, acquire,
 };
 use daemon_plan::{
     ObjectKey,
@@ -69,6 +69,7 @@ async fn the_adapter_keeps_its_contract() {
     terminating_and_deletion(&lab, &adapter).await;
     documents_and_floor(&lab, &adapter).await;
     statuses(&lab, &adapter).await;
+    nodes(&lab, &adapter).await;
     leases(&lab).await;
     lab.bed.stop().unwrap();
 }
@@ -272,6 +273,34 @@ async fn statuses(lab: &Lab, adapter: &Cluster) {
         r#"{"spec":{"pollSeconds":0}}"#,
     ]);
     assert!(bad.is_err());
+}
+
+/// Where no node counts nothing is proven.
+async fn nodes(lab: &Lab, adapter: &Cluster) {
+    let subscription = subscription(lab, adapter, "nodes").await;
+    let owner = DocumentOwner::subscription(&subscription).unwrap();
+    let images = BTreeSet::from([format!("registry.example/shop/api@{}", Digest::of(b"image"))]);
+    let request = WarmRequest {
+        subscription: "nodes",
+        release: Digest::of(b"release"),
+        attempt: 1,
+        images: &images,
+        guest: "registry.example/guest:1",
+        owner: &owner,
+    };
+    let list = lab.get("nodes", HOME, "").unwrap();
+    let node = list["items"][0]["metadata"]["name"].as_str().unwrap();
+    lab.bed.kubectl(&["cordon", node]).unwrap();
+    let found = adapter.warm_nodes(&request, Timestamp::now()).await.unwrap();
+    assert_eq!(found.missing, images);
+    assert!(found.waits.is_some_and(|why| why.contains("no node")), "it does not say why");
+    let pods = |namespace: &str| lab.get("pods", namespace, "").unwrap()["items"].as_array().unwrap().len();
+    assert_eq!(pods(HOME), 0);
+    lab.bed.kubectl(&["uncordon", node]).unwrap();
+    let found = adapter.warm_nodes(&request, Timestamp::now()).await.unwrap();
+    assert_eq!((found.missing, found.waits), (images.clone(), None));
+    assert_eq!(pods(HOME), 1);
+    adapter.cool_nodes("nodes").await.unwrap();
 }
 
 async fn leases(lab: &Lab) {
