@@ -189,6 +189,14 @@ mod tests {
     }
 
     #[test]
+    fn a_subscription_stays_in_its_namespace() {
+        let subscription = &crds()[0];
+        let schema = &subscription["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let rules = &schema["properties"]["spec"]["properties"]["namespace"]["x-kubernetes-validations"];
+        assert_eq!(rules[0]["rule"], "self == oldSelf", "{schema}");
+    }
+
+    #[test]
     fn no_role_reaches_beyond_its_namespaces() {
         let options = InstallOptions { targets: vec!["shop".to_owned()], ..InstallOptions::default() };
         let objects = install_objects("registry.example/bundle@sha256:0", &options);

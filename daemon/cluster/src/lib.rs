@@ -44,7 +44,8 @@ pub use nodes::{NodeImages, WarmRequest, warm_pod};
 pub use objects::{DeleteOutcome, Present};
 pub use permissions::{PERMISSIONS, PermissionReason, PermissionScope};
 pub use release::{
-    DocumentPart, Release, ReleaseObjectSpec, ReleaseObjectStatus, RestorePointRecord, release_object_name,
+    DocumentPart, Release, ReleaseObjectSpec, ReleaseObjectStatus, ReleasePlace, RestorePointRecord,
+    release_object_name,
 };
 pub use security::{container_security, pod_security};
 pub use subscription::{

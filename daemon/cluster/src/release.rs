@@ -1,10 +1,10 @@
 //! The custom resource `Release`: one release in this cluster, its documents and the journal of its rollout.
 
-use bundles_release::{ProductName, ReleaseVersion};
+use bundles_release::{EnvironmentName, ProductName, ReleaseVersion};
 use daemon_plan::{RolloutState, names::ShortName};
 use jiff::Timestamp;
 use kube::CustomResource;
-use registry_wire::Digest;
+use registry_wire::{Digest, RegistryAddress, RepositoryName};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +78,9 @@ pub struct ReleaseObjectStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub journal: Option<RolloutState>,
+    /// Where the attempt runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<ReleasePlace>,
     /// The documents of the release that are kept in the cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub documents: Vec<DocumentPart>,
@@ -91,6 +94,24 @@ pub struct ReleaseObjectStatus {
 
 fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// Where a release runs and its images come from, as the subscription said when the attempt began. A kept release stays
+/// as it was proven, whatever the subscription says later: another place is another rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleasePlace {
+    /// The registry as the nodes see it.
+    #[schemars(with = "String")]
+    pub registry: RegistryAddress,
+    /// The repository that holds one repository for each image.
+    #[schemars(with = "String")]
+    pub prefix: RepositoryName,
+    /// The namespace of its objects.
+    pub namespace: String,
+    /// Its environment.
+    #[schemars(with = "String")]
+    pub environment: EnvironmentName,
 }
 
 /// One stored document of a release.

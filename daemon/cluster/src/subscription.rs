@@ -7,7 +7,7 @@ use registry_wire::{Digest, RegistryAddress, RepositoryName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Condition;
+use crate::{Condition, ReleasePlace};
 
 const DIGEST_PATTERN: &str = "^sha256:[0-9a-f]{64}$";
 
@@ -55,15 +55,16 @@ pub struct SubscriptionSpec {
     /// The channel: `product/channel`.
     #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z]([a-z0-9._]*[a-z0-9])?$"))]
     pub channel: String,
-    /// The environment of the release that runs here.
+    /// The environment of the release that runs here. A change holds from the next attempt at a release on.
     #[schemars(with = "String")]
     pub environment: EnvironmentName,
-    /// The namespace that the objects live in. It must exist and is never deleted.
-    #[schemars(length(min = 1, max = 63))]
+    /// The namespace that the objects live in. It must exist, is never deleted, and stays the same.
+    #[schemars(length(min = 1, max = 63), extend("x-kubernetes-validations" = stays_the_same()))]
     pub namespace: String,
     /// Whom to trust.
     pub trust_root: TrustRootSource,
-    /// Where nodes pull images from; the registry and the repository above when left out.
+    /// Where nodes pull images from; the registry and the repository above when left out. A change holds from the next
+    /// attempt at a release on: what runs keeps its images as they were proven to be on the nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry_map: Option<NodeRegistry>,
     /// Seconds from one look at the channel to the next.
@@ -92,8 +93,30 @@ pub struct SubscriptionSpec {
     pub confirmed_prune: Option<ConfirmedPrune>,
 }
 
+/// Moving what runs to another namespace would leave its data behind.
+fn stays_the_same() -> serde_json::Value {
+    serde_json::json!([{
+        "rule": "self == oldSelf",
+        "message": "a subscription stays in its namespace, and data is not moved: name the namespace as before \
+                    (bundle up --namespace), or make a subscription of another name for the other one",
+    }])
+}
+
 const fn default_poll() -> u32 {
     30
+}
+
+impl SubscriptionSpec {
+    /// Where a release that is tried now runs.
+    pub fn place(&self) -> ReleasePlace {
+        let map = self.registry_map.as_ref();
+        ReleasePlace {
+            registry: map.map_or(&self.registry.address, |map| &map.registry).clone(),
+            prefix: map.and_then(|map| map.prefix.as_ref()).unwrap_or(&self.repository).clone(),
+            namespace: self.namespace.clone(),
+            environment: self.environment.clone(),
+        }
+    }
 }
 
 /// A registry and how it is spoken to.

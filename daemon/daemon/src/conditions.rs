@@ -62,10 +62,15 @@ impl Summary {
             let version = release.status.as_ref()?.version.clone()?;
             Some(RunningRelease { digest: state.release, version, since: state.since })
         });
-        let runs = running.as_ref().map_or_else(
+        let mut runs = running.as_ref().map_or_else(
             || "nothing runs yet".to_owned(),
             |running| format!("release {} runs", running.version),
         );
+        if kept.is_some_and(|kept| table.journals.place(kept.release, &table.subscription) != spec.place()) {
+            runs.push_str(
+                " as it was installed: other images or another environment hold from the next release on",
+            );
+        }
         let unfinished = work.filter(|work| work.state.phase.outcome().is_none());
         let progressing = match unfinished {
             Some(work) => {

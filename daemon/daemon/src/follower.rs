@@ -8,7 +8,7 @@ use std::{
 
 use bundles_objects::{Binding, NamespaceName, RegistryMap, SubscriptionName};
 use daemon_cluster::{
-    Cluster, ClusterError, EventKind, Events, RegistryEndpoint, RegistryScheme, Subscription,
+    Cluster, ClusterError, EventKind, Events, RegistryEndpoint, RegistryScheme, ReleasePlace, Subscription,
 };
 use daemon_plan::{
     RolloutState, Step, Target, decide_target, next,
@@ -57,7 +57,6 @@ pub(crate) enum Flow {
 pub(crate) struct Table {
     pub(crate) subscription: Subscription,
     pub(crate) journals: Journals,
-    pub(crate) binding: Binding,
     pub(crate) view: ChannelView,
     pub(crate) target: Target,
 }
@@ -75,7 +74,6 @@ pub(crate) struct Follower {
     pub(crate) next_poll: Option<Timestamp>,
     pub(crate) registry: Option<(RegistryEndpoint, Registry)>,
     pub(crate) contents: BTreeMap<Digest, Contents>,
-    pub(crate) bound: Option<Binding>,
     pub(crate) work: Option<Work>,
     /// What kept the last step from being done, for the status.
     pub(crate) trouble: Option<String>,
@@ -104,7 +102,6 @@ impl Follower {
             next_poll: None,
             registry: None,
             contents: BTreeMap::new(),
-            bound: None,
             work: None,
             trouble: None,
             told_target: None,
@@ -132,20 +129,13 @@ impl Follower {
             return Ok(Turn::Gone);
         }
         let now = self.clock.now();
-        let binding = match binding_of(&subscription) {
-            Ok(binding) => binding,
-            Err(message) => return self.refuse_subscription(subscription, message).await,
-        };
-        if self.bound.as_ref() != Some(&binding) {
-            // What was read for another place or registry does not hold here.
-            self.contents.clear();
-            self.work = None;
-            self.bound = Some(binding.clone());
+        if let Err(message) = binding_of(&self.name, &subscription.spec.place()) {
+            return self.refuse_subscription(subscription, message).await;
         }
         let view = self.look(&subscription, now).await?;
         let journals = Journals::read(&self.cluster, &self.name, self.epoch).await?;
         let target = target_of(&subscription, &journals, &view, now);
-        let mut table = Table { subscription, journals, binding, view, target };
+        let mut table = Table { subscription, journals, view, target };
         self.tell_target(&table).await;
         let until = if let Some(state) = chosen(&table, now) {
             self.drive(&mut table, state).await?
@@ -172,6 +162,8 @@ impl Follower {
             self.clear_up(table, &state).await?;
         }
         if !stored {
+            // A new attempt may run elsewhere than the last one at the same release.
+            self.contents.remove(&state.release);
             table.journals.record(&self.cluster, &table.subscription, &state, now).await?;
             self.tell(table, &state).await;
         }
@@ -333,20 +325,13 @@ const fn is_lost(error: &Trouble) -> bool {
     matches!(error, Trouble::Cluster { source: ClusterError::LeaseLost { .. } })
 }
 
-/// What is bound into objects.
-fn binding_of(subscription: &Subscription) -> Result<Binding, String> {
-    let spec = &subscription.spec;
+/// What is bound into the objects of a release that runs in this place.
+pub(crate) fn binding_of(subscription: &str, place: &ReleasePlace) -> Result<Binding, String> {
     let namespace: NamespaceName =
-        spec.namespace.parse().map_err(|error| format!("spec.namespace: {error}"))?;
+        place.namespace.parse().map_err(|error| format!("spec.namespace: {error}"))?;
     let name: SubscriptionName =
-        subscription.name_any().parse().map_err(|error| format!("the name of the subscription: {error}"))?;
-    let registry = spec.registry_map.as_ref().map_or_else(
-        || RegistryMap { registry: spec.registry.address.clone(), prefix: spec.repository.clone() },
-        |map| RegistryMap {
-            registry: map.registry.clone(),
-            prefix: map.prefix.clone().unwrap_or_else(|| spec.repository.clone()),
-        },
-    );
+        subscription.parse().map_err(|error| format!("the name of the subscription: {error}"))?;
+    let registry = RegistryMap { registry: place.registry.clone(), prefix: place.prefix.clone() };
     Ok(Binding { registry, namespace, subscription: name })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use daemon_cluster::{
     Cluster, ClusterError, Condition, ConditionStatus, DocumentOwner, DocumentPart, Release,
-    ReleaseObjectStatus, RestorePointRecord, Subscription, set_condition,
+    ReleaseObjectStatus, ReleasePlace, RestorePointRecord, Subscription, set_condition,
 };
 use daemon_plan::{Phase, RolloutState, names::ShortName};
 use jiff::Timestamp;
@@ -59,6 +59,12 @@ impl Journals {
         self.releases.iter().find(|release| release.spec.digest == digest)
     }
 
+    /// Where a release runs: as it was when the attempt at it began.
+    pub(crate) fn place(&self, digest: Digest, subscription: &Subscription) -> ReleasePlace {
+        let stored = self.release(digest).and_then(|release| release.status.as_ref()?.place.clone());
+        stored.unwrap_or_else(|| subscription.spec.place())
+    }
+
     /// Stores a journal. The object of the release is made if it is not there.
     ///
     /// # Atomicity
@@ -92,6 +98,7 @@ impl Journals {
         let is_new = status.journal.as_ref().is_none_or(|journal| journal.attempt != state.attempt);
         if is_new {
             status.sequence = newest.unwrap_or(0) + 1;
+            status.place = Some(subscription.spec.place());
         }
         status.epoch = epoch;
         describe(status, state, now);

@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::{
     contents::{Contents, Documents},
     error::{Trouble, chain},
-    follower::{Flow, Follower, Table, remembered},
+    follower::{Flow, Follower, Table, binding_of, remembered},
     observe::{Intents, observe},
     preflight::preflight,
     source::{SourceError, fetch_documents},
@@ -115,9 +115,10 @@ impl Follower {
             self.set_plan(release, Fact::Refused { message: "spec.registry cannot be asked".to_owned() });
             return Ok(());
         };
-        let spec = &table.subscription.spec;
+        let repository = &table.subscription.spec.repository;
+        let environment = table.journals.place(release, &table.subscription).environment;
         let record = self.channel.record().map(bundles_trust::SignedRecord::document);
-        let fetched = fetch_documents(&registry, &spec.repository, release, &spec.environment, record).await;
+        let fetched = fetch_documents(&registry, repository, release, &environment, record).await;
         let documents = match fetched {
             Ok(documents) => documents,
             Err(SourceError::Refused(message)) => {
@@ -164,7 +165,10 @@ impl Follower {
     }
 
     fn read_contents(&mut self, table: &Table, release: Digest, documents: &Documents) {
-        match Contents::read(documents, &table.subscription.spec.environment, &table.binding) {
+        let place = table.journals.place(release, &table.subscription);
+        let read = binding_of(&self.name, &place)
+            .and_then(|binding| Contents::read(documents, &place.environment, &binding));
+        match read {
             Ok(contents) if contents.release.digest() == release => {
                 let plan = contents.plan.clone();
                 self.contents.insert(release, contents);
@@ -261,8 +265,8 @@ impl Follower {
             }
             return Ok(());
         };
-        let namespace = &table.subscription.spec.namespace;
-        let fact = preflight(&self.cluster, contents, &self.name, namespace, self.options.version).await?;
+        let namespace = table.journals.place(release, &table.subscription).namespace;
+        let fact = preflight(&self.cluster, contents, &self.name, &namespace, self.options.version).await?;
         if let Some(work) = &mut self.work {
             work.seen.preflight = fact;
         }
@@ -312,6 +316,8 @@ impl Follower {
                 previous.into_iter().chain([release]).filter_map(|digest| self.contents.get(&digest));
             let backup = policies.find_map(|contents| contents.policies.get(service)?.backup.as_ref());
             let forgotten = table.journals.old_restore_points(&remembered(table));
+            // The data is where the running release is.
+            let place = table.journals.place(previous.unwrap_or(release), &table.subscription);
             match backup {
                 None => {
                     RestorePoint::Failed { message: format!("nothing says how service {service} is saved") }
@@ -322,7 +328,7 @@ impl Follower {
                         release,
                         attempt,
                         service,
-                        namespace: &table.subscription.spec.namespace,
+                        namespace: &place.namespace,
                         way,
                         port: backup.port,
                         name,

@@ -261,6 +261,11 @@ async fn statuses(lab: &Lab, adapter: &Cluster) {
     // The daemon cannot change what people write.
     let change = adapter.change_subscription("statuses", json!({ "pollSeconds": 5 })).await.unwrap_err();
     assert!(change.is_forbidden(), "{change}");
+    // A subscription stays in its namespace.
+    let elsewhere = json!({ "namespace": "elsewhere" });
+    let error = lab.person().change_subscription("statuses", elsewhere).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("a subscription stays in its namespace"), "{error}: {source}");
     // What the schema refuses never reaches the daemon.
     let bad = lab.bed.kubectl(&[
         "-n",

@@ -165,6 +165,25 @@ impl World {
         self.lab.serve(port).await.unwrap()
     }
 
+    /// Another place for images changes nothing of what runs: it was proven with the place that it was installed from.
+    async fn another_registry(&mut self) {
+        let since = Timestamp::now();
+        let person = self.lab.person();
+        let is_as_installed = |object: &Value| {
+            let message = condition(object, "Ready")["message"].as_str().unwrap_or_default();
+            message.contains("release 3 runs as it was installed")
+        };
+        let mirror = json!({ "registryMap": { "registry": NODE_REGISTRY, "prefix": "mirror" } });
+        person.change_subscription("shop", mirror).await.unwrap();
+        self.ready(|object| runs("3", "Kept")(object) && is_as_installed(object)).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let writes = self.lab.writes(since, Some(TARGET)).unwrap();
+        assert!(writes.is_empty(), "{writes:#?}");
+        let as_before = json!({ "registryMap": { "registry": NODE_REGISTRY, "prefix": null } });
+        person.change_subscription("shop", as_before).await.unwrap();
+        self.ready(|object| runs("3", "Kept")(object) && !is_as_installed(object)).await;
+    }
+
     /// A newer record takes over while a rollout waits. What the newer release no longer has is pruned after it is well,
     /// each object by its UID; under an autoscaler it is well with as many replicas as that asks for.
     async fn takes_over(&mut self) {
@@ -286,6 +305,7 @@ async fn what_is_typed_lets_a_release_go_on() {
     world.first_install().await;
     world.missing_secret().await;
     let server = world.one_change(server).await;
+    world.another_registry().await;
     world.takes_over().await;
     world.drops_much().await;
     let namespaces =
