@@ -172,8 +172,17 @@ fn readiness(table: &Table, work: Option<&Work>, runs: &str, trouble: Option<&st
             if let Some(message) = work.and_then(unwell) {
                 return says(ConditionStatus::False, "Degraded", format!("{runs}; {message}"));
             }
-            if let Some(trouble) = trouble {
-                return says(ConditionStatus::Unknown, "Unknown", format!("{runs}; {trouble}"));
+            if let Some(message) = work.and_then(lost) {
+                return says(ConditionStatus::Unknown, "DocumentsLost", format!("{runs}; {message}"));
+            }
+            let trouble = trouble.map_or_else(String::new, |trouble| format!("; {trouble}"));
+            // What was not seen is not well for that.
+            if !work.is_none_or(is_well) {
+                return says(
+                    ConditionStatus::Unknown,
+                    "Unknown",
+                    format!("{runs}, it is being looked at{trouble}"),
+                );
             }
             let reason = match &table.target {
                 Target::Keep { .. } => "Kept",
@@ -187,7 +196,7 @@ fn readiness(table: &Table, work: Option<&Work>, runs: &str, trouble: Option<&st
                 }
                 _ => String::new(),
             };
-            says(ConditionStatus::True, reason, format!("{runs}{seen}"))
+            says(ConditionStatus::True, reason, format!("{runs}{seen}{trouble}"))
         }
     }
 }
@@ -195,6 +204,16 @@ fn readiness(table: &Table, work: Option<&Work>, runs: &str, trouble: Option<&st
 /// Whether a kept release is known to be in place.
 fn is_well(work: &Work) -> bool {
     matches!(work.state.phase, Phase::Kept) && is_in_place(&work.seen)
+}
+
+/// Why a kept release can be neither compared nor repaired, if it cannot.
+fn lost(work: &Work) -> Option<String> {
+    match (&work.state.phase, &work.seen.plan, &work.seen.inventory) {
+        (Phase::Kept, Fact::Refused { message }, _) | (Phase::Kept, _, Fact::Refused { message }) => {
+            Some(format!("it cannot be repaired: {message}"))
+        }
+        _ => None,
+    }
 }
 
 /// Whether a kept release left something behind that is for people to delete; none if that is not known.
@@ -270,4 +289,63 @@ pub(crate) fn describe_status(
         status.rollout = summary.rollout;
     }
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use daemon_plan::{Inventory, RolloutPlan, RolloutState, inventory::Live, target::Channel};
+    use registry_wire::Digest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{channel::ChannelView, journal::Journals};
+
+    fn table(current: Digest) -> Table {
+        let spec = serde_json::from_value(json!({
+            "registry": { "address": "registry.example:5000" }, "repository": "shop", "channel": "shop/dev",
+            "environment": "test", "namespace": "shop", "trustRoot": { "digest": Digest::of(b"root") },
+        }));
+        Table {
+            subscription: Subscription::new("shop", spec.unwrap()),
+            journals: Journals::default(),
+            view: ChannelView { channel: Channel::Unknown, accepted: None, trouble: None },
+            target: Target::Keep { current },
+        }
+    }
+
+    #[test]
+    fn a_kept_release_is_ready_only_if_it_is_seen_in_place() {
+        let release = Digest::of(b"release");
+        let now = Timestamp::UNIX_EPOCH;
+        let kept = RolloutState { phase: Phase::Kept, ..RolloutState::start(release, 1, None, now) };
+        let mut work = Work::new(kept, now);
+        let table = table(release);
+        let ready = |work: &Work, trouble| readiness(&table, Some(work), "release 1 runs", trouble);
+
+        let (status, _, message) = ready(&work, Some("Deployments cannot be listed"));
+        assert_eq!(status, ConditionStatus::Unknown);
+        assert!(message.ends_with("Deployments cannot be listed"), "{message}");
+        assert_eq!(ready(&work, None).0, ConditionStatus::Unknown, "nothing is known yet");
+        work.seen.plan = Fact::Refused { message: "the documents are lost".to_owned() };
+        let (status, reason, message) = ready(&work, None);
+        assert_eq!((status, reason.as_str()), (ConditionStatus::Unknown, "DocumentsLost"));
+        assert!(message.ends_with("the documents are lost"), "{message}");
+
+        let object = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": "api", "namespace": "shop" },
+        });
+        let plan = RolloutPlan::new(release, &[object], &BTreeMap::new(), []).unwrap();
+        let key = plan.objects().next().unwrap().key.clone();
+        let live = Live { uid: "u".parse().unwrap(), generation: None, resource_version: "1".to_owned() };
+        work.seen.inventory = Fact::Known(Inventory::default().superset(&plan));
+        work.seen.plan = Fact::Known(plan);
+        work.seen.compared_with = Some(release);
+        work.seen.objects.insert(key.clone(), ObjectFact::Present { live, in_sync: true, ours: true });
+        assert_eq!(ready(&work, None).0, ConditionStatus::Unknown, "nothing is known of its health");
+        work.seen.health.insert(key, Health::Healthy);
+        let (status, reason, message) = ready(&work, None);
+        assert_eq!((status, reason.as_str()), (ConditionStatus::True, "Kept"), "{message}");
+    }
 }

@@ -75,7 +75,7 @@ pub(crate) struct Follower {
     pub(crate) registry: Option<(RegistryEndpoint, Registry)>,
     pub(crate) contents: BTreeMap<Digest, Contents>,
     pub(crate) work: Option<Work>,
-    /// What kept the last step from being done, for the status.
+    /// What kept a step of this turn from being done, for the status.
     pub(crate) trouble: Option<String>,
     pub(crate) told_target: Option<String>,
 }
@@ -141,6 +141,7 @@ impl Follower {
             self.drive(&mut table, state).await?
         } else {
             self.work = None;
+            self.trouble = None;
             None
         };
         self.publish(&mut table).await?;
@@ -155,6 +156,8 @@ impl Follower {
     /// Drives one rollout until it waits; the time to come again.
     async fn drive(&mut self, table: &mut Table, state: RolloutState) -> Result<Option<Timestamp>, Trouble> {
         let now = self.clock.now();
+        // What was in the way of the last turn may be gone; whatever still is says so again.
+        self.trouble = None;
         let stored = table.journals.of(state.release) == Some(&state);
         let known = self.work.as_ref().is_some_and(|work| work.state == state);
         if !known {
@@ -188,8 +191,18 @@ impl Follower {
             }
             last = Some(step.clone());
             tracing::debug!(subscription = self.name, release = %work.state.release, step = step.name(), "step");
-            match self.take(table, step).await {
-                Ok(Flow::Again) => self.trouble = None,
+            let before = self.trouble.take();
+            let taken = self.take(table, step).await;
+            if let Some(work) = &mut self.work {
+                work.seen.trouble = match &taken {
+                    Ok(_) => self.trouble.clone(),
+                    Err(error) => Some(chain(error)),
+                };
+            }
+            // One step that was done does not undo what an earlier one has met in this turn.
+            self.trouble = self.trouble.take().or(before);
+            match taken {
+                Ok(Flow::Again) => {}
                 Ok(Flow::Wait(until)) => return Ok(Some(until)),
                 Ok(Flow::Over) => return Ok(Some(now)),
                 Err(error) if error.is_stale() || is_lost(&error) => return Err(error),

@@ -160,6 +160,8 @@ pub struct Observed {
     pub stuck_pods: Vec<PodReference>,
     /// Whether the release stands on the list of denied ones.
     pub denied: bool,
+    /// What kept the last step from being done, if something did: the explanation when patience ends.
+    pub trouble: Option<String>,
     /// What a person says about the limit on pruning.
     pub prune_word: PruneWord,
     /// Limits from the subscription.

@@ -31,22 +31,28 @@ pub(super) fn clock(began: Timestamp, seen: &Observed) -> Timestamp {
 /// Asks for something that is not known, until patience ends.
 struct Patience<'a> {
     state: &'a RolloutState,
+    seen: &'a Observed,
     end: Timestamp,
     now: Timestamp,
 }
 
 impl<'a> Patience<'a> {
-    fn new(state: &'a RolloutState, seen: &Observed, limit: Duration, now: Timestamp) -> Self {
-        Self { state, end: after(clock(state.since, seen), limit), now }
+    fn new(state: &'a RolloutState, seen: &'a Observed, limit: Duration, now: Timestamp) -> Self {
+        Self { state, seen, end: after(clock(state.since, seen), limit), now }
     }
 
     fn ask(&self, step: Step, reason: RefusalReason) -> Step {
         if self.now < self.end {
             return step;
         }
-        let message = format!("step {} did not succeed in time", step.name());
-        self.state.refuse(reason, message, self.now)
+        self.state.refuse(reason, late(&step, self.seen), self.now)
     }
+}
+
+/// That a step was not done in time, and what kept it from being done.
+pub(super) fn late(step: &Step, seen: &Observed) -> String {
+    let why = seen.trouble.as_ref().map_or_else(String::new, |trouble| format!(": {trouble}"));
+    format!("step {} did not succeed in time{why}", step.name())
 }
 
 pub(super) fn fetch(state: &RolloutState, seen: &Observed, now: Timestamp) -> Step {

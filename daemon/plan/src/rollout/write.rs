@@ -13,7 +13,7 @@ use crate::{
     reason::{Failure, Reason},
     rollout::{
         Fact, InventoryChange, ObjectFact, Observed, Phase, Progress, RolloutState, Step, Verdict,
-        prepare::{after, clock},
+        prepare::{after, clock, late},
         settle,
     },
 };
@@ -200,8 +200,7 @@ fn blocked(state: &RolloutState, blocked: Blocked, seen: &Observed, now: Timesta
             if now < after(clock(state.since, seen), seen.limits.protect) {
                 return step;
             }
-            let message = format!("step {} did not succeed in time", step.name());
-            fail(state, Failure::new(Reason::NoData, message), now)
+            fail(state, Failure::new(Reason::NoData, late(&step, seen)), now)
         }
     }
 }
@@ -317,8 +316,7 @@ pub(super) fn back(state: &RolloutState, failure: &Failure, seen: &Observed, now
         Err(Blocked::Failed(rollback)) => return failed(rollback),
         Err(Blocked::Step(step)) if now < start => return step,
         Err(Blocked::Step(step)) => {
-            let message = format!("step {} did not succeed in time", step.name());
-            return failed(Failure::new(Reason::NoData, message));
+            return failed(Failure::new(Reason::NoData, late(&step, seen)));
         }
     };
     let mut lack = Lack::of(plan.objects(), plan, inventory, seen);

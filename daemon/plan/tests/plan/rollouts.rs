@@ -214,6 +214,24 @@ fn refusals_write_nothing_and_are_tried_again() {
     runs(&world, "a");
 }
 
+/// Whoever reads the refusal learns why, not only that time ran out.
+#[test]
+fn a_silent_registry_is_named_when_patience_ends() {
+    let mut world = World::installed();
+    world.troubles.insert(Trouble::RegistryDown);
+    world.promote("b");
+    for _ in 0..700 {
+        world.turn(Weather::Fair);
+        if world.journals[&digest("b")].phase.outcome().is_some() {
+            break;
+        }
+    }
+    let Phase::Refused { refusal, .. } = world.phase("b") else { panic!("{:?}", world.phase("b")) };
+    assert_eq!(refusal.reason, RefusalReason::Fetch);
+    let told = "step FetchRelease did not succeed in time: registry.example does not answer";
+    assert_eq!(refusal.message, told);
+}
+
 #[test]
 fn a_first_install_that_fails_is_left_for_people() {
     let mut world = World::new();

@@ -392,6 +392,7 @@ impl World {
     fn execute(&mut self, journal: &RolloutState, step: Step) {
         let release = journal.release;
         let behaviour = self.behaviours[&release];
+        self.seen.trouble = None;
         match step {
             Step::Record(new) => {
                 self.reached.insert(new.phase.name().to_owned());
@@ -410,7 +411,9 @@ impl World {
                 }
                 self.journals.insert(release, *new);
             }
-            Step::FetchRelease { .. } if self.has(Trouble::RegistryDown) => {}
+            Step::FetchRelease { .. } if self.has(Trouble::RegistryDown) => {
+                self.seen.trouble = Some("registry.example does not answer".to_owned());
+            }
             Step::FetchRelease { .. } if behaviour == Behaviour::Broken => {
                 self.seen.plan = Fact::Refused { message: "not a release".to_owned() };
             }
@@ -446,7 +449,9 @@ impl World {
             Step::WarmNodes { .. } if behaviour == Behaviour::ImageMissing => {
                 self.seen.missing_images = Fact::Refused { message: "no such image".to_owned() };
             }
-            Step::WarmNodes { .. } if self.has(Trouble::RegistryDown) => {}
+            Step::WarmNodes { .. } if self.has(Trouble::RegistryDown) => {
+                self.seen.trouble = Some("registry.example does not answer".to_owned());
+            }
             Step::WarmNodes { .. } => {
                 self.warmed.insert(release);
                 self.seen.missing_images = Fact::Known(BTreeSet::new());
