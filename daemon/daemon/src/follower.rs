@@ -11,8 +11,8 @@ use daemon_cluster::{
     Cluster, ClusterError, EventKind, Events, RegistryEndpoint, RegistryScheme, ReleasePlace, Subscription,
 };
 use daemon_plan::{
-    RolloutState, Step, Target, decide_target, next,
-    rollout::PruneWord,
+    Phase, RolloutState, Step, Target, decide_target, next,
+    rollout::{Fact, PruneWord},
     target::{Circumstances, rollout_for},
 };
 use jiff::Timestamp;
@@ -171,6 +171,12 @@ impl Follower {
             self.tell(table, &state).await;
         }
         if known {
+            if let Some(work) = &mut self.work
+                && matches!((&work.state.phase, &work.seen.plan), (Phase::Kept, Fact::Refused { .. }))
+            {
+                // The registry may have the documents again.
+                work.seen.plan = Fact::Unknown;
+            }
             self.refresh_watched(table).await;
         }
         let mut last: Option<Step> = None;

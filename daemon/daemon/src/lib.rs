@@ -5,7 +5,7 @@
 //! - nothing follows from a state that is not stored: [`daemon_plan::Step::Record`] is written by compare-and-swap
 //!   before the next step;
 //! - the trust floor is stored before the record that raised it is acted on;
-//! - from `Fetched` on the registry is not asked any more, neither forward nor back;
+//! - from `Fetched` on the registry is not asked any more, neither forward nor back, unless the cluster lost documents;
 //! - a reconcile that finds everything in place writes nothing, no status either;
 //! - an error leaves a fact unknown.
 

@@ -127,11 +127,12 @@ impl Follower {
             }
             Err(SourceError::Silent(message)) => {
                 // What an earlier attempt kept is as good: it goes by digest.
-                if let Some(documents) = table.journals.documents(&self.cluster, release).await? {
-                    self.read_contents(table, release, &documents);
-                } else {
-                    tracing::warn!(subscription = self.name, error = message, "the registry is silent");
-                    self.trouble = Some(message);
+                match self.stored(table, release).await? {
+                    Ok(documents) => self.read_contents(table, release, &documents),
+                    Err(lost) => {
+                        tracing::warn!(subscription = self.name, error = message, "the registry is silent");
+                        self.trouble = Some(format!("{lost}, and the registry is silent: {message}"));
+                    }
                 }
                 return Ok(());
             }
@@ -143,25 +144,31 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads a release from the cluster.
-    async fn load(&mut self, table: &Table, release: Digest) -> Result<(), Trouble> {
+    /// Reads a release from the cluster. Documents that were lost there are fetched again, by the same digest.
+    async fn load(&mut self, table: &mut Table, release: Digest) -> Result<(), Trouble> {
         if let Some(contents) = self.contents.get(&release) {
             let plan = contents.plan.clone();
             self.set_plan(release, Fact::Known(plan));
             return Ok(());
         }
-        match table.journals.documents(&self.cluster, release).await {
-            Ok(Some(documents)) => self.read_contents(table, release, &documents),
-            Ok(None) => {
-                let message = format!("the documents of release {release} are not in the cluster");
-                self.set_plan(release, Fact::Refused { message });
+        match self.stored(table, release).await? {
+            Ok(documents) => self.read_contents(table, release, &documents),
+            Err(lost) => {
+                tracing::warn!(subscription = self.name, %release, lost, "the registry is asked for documents again");
+                self.fetch(table, release).await?;
             }
-            Err(Trouble::Cluster { source: error @ ClusterError::Document { .. } }) => {
-                self.set_plan(release, Fact::Refused { message: chain(&error) });
-            }
-            Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// The documents of a release that the cluster holds, or why they are not whole.
+    async fn stored(&self, table: &Table, release: Digest) -> Result<Result<Documents, String>, Trouble> {
+        match table.journals.documents(&self.cluster, release).await {
+            Ok(Some(documents)) => Ok(Ok(documents)),
+            Ok(None) => Ok(Err(format!("the documents of release {release} are not in the cluster"))),
+            Err(Trouble::Cluster { source: error @ ClusterError::Document { .. } }) => Ok(Err(chain(&error))),
+            Err(error) => Err(error),
+        }
     }
 
     fn read_contents(&mut self, table: &Table, release: Digest, documents: &Documents) {
