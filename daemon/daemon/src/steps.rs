@@ -465,7 +465,9 @@ impl Follower {
             }
             keys.insert(object.key);
         }
-        let Some(work) = &self.work else { return Ok(()) };
+        let Some(work) = &mut self.work else { return Ok(()) };
+        // An autoscaler may have been among them, and what was left to it is ours again.
+        work.left.clear();
         let release = work.release_at_work();
         self.refresh(release, &keys).await;
         if let Some(work) = &mut self.work {

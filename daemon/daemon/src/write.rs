@@ -4,10 +4,10 @@ use bundles_release::names::FIELD_MANAGER;
 use daemon_cluster::{ApplyMode, ApplyOutcome, Cluster, ClusterError, Present, RefusalCause};
 use daemon_plan::{
     Failure, ObjectKey, Reason,
-    conflict::{Conflict, Decision, decide},
+    conflict::{Conflict, Decision, Scaling, decide, is_about_scaling, parse},
     field::FieldPath,
     inventory::{Ownership, ownership},
-    managed::keep_replicas,
+    managed::{keep_replicas, scales},
 };
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ pub(crate) async fn write_object(
                     refusal(key, cause, &message),
                 )));
             }
-            ApplyOutcome::Conflict(answer) => match decide(&answer) {
+            ApplyOutcome::Conflict(answer) => match decide(&answer, scaling(cluster, key, &answer).await?) {
                 Ok(Decision::Resolve { leave, force }) => {
                     for field in &leave {
                         field.remove(&mut intent);
@@ -83,6 +83,21 @@ pub(crate) async fn write_object(
         }
     }
     Ok(Written::Unknown)
+}
+
+/// Who sets the number of replicas of an object, asked only if an answer of the API server makes it matter.
+async fn scaling(cluster: &Cluster, key: &ObjectKey, answer: &Value) -> Result<Scaling, ClusterError> {
+    if !parse(answer).is_ok_and(|conflicts| conflicts.iter().any(is_about_scaling)) {
+        return Ok(Scaling::Fixed);
+    }
+    let kind = "HorizontalPodAutoscaler";
+    let autoscalers = match cluster.list("autoscaling", "v2", kind, key.namespace(), None).await {
+        Ok(list) => list,
+        Err(ClusterError::NotServed { .. }) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let is_scaled = autoscalers.iter().any(|autoscaler| scales(autoscaler, key));
+    Ok(if is_scaled { Scaling::Autoscaled } else { Scaling::Fixed })
 }
 
 /// Whether the intent leaves the number of replicas to somebody else.

@@ -29,6 +29,15 @@ pub enum Ruling {
     Stop,
 }
 
+/// Who sets the number of replicas of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scaling {
+    /// An autoscaler that is there: the number is its own.
+    Autoscaled,
+    /// The release. What an autoscaler that has gone set last is nobody's any more.
+    Fixed,
+}
+
 /// What is done about all conflicts of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
@@ -67,8 +76,13 @@ pub enum ConflictError {
     },
 }
 
+/// Whether a conflict is one with a controller that sets the number of replicas, so that [`Scaling`] decides it.
+pub fn is_about_scaling(conflict: &Conflict) -> bool {
+    conflict.field.as_str() == ".spec.replicas" && is_one_of(&conflict.manager, &SCALERS)
+}
+
 /// Decides about the conflicts in a `Status` with code 409.
-pub fn decide(answer: &Value) -> Result<Decision, ConflictError> {
+pub fn decide(answer: &Value, scaling: Scaling) -> Result<Decision, ConflictError> {
     let conflicts = parse(answer)?;
     if conflicts.is_empty() {
         return Ok(Decision::Retry);
@@ -77,7 +91,7 @@ pub fn decide(answer: &Value) -> Result<Decision, ConflictError> {
     let mut force = false;
     let mut undecided = Vec::new();
     for conflict in conflicts {
-        match rule(&conflict) {
+        match rule(&conflict, scaling) {
             Ruling::TakeOver => force = true,
             Ruling::LeaveField => leave.push(conflict.field),
             Ruling::Stop => undecided.push(conflict),
@@ -116,9 +130,14 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 }
 
 /// Rules about one conflict.
-pub fn rule(conflict: &Conflict) -> Ruling {
+pub fn rule(conflict: &Conflict, scaling: Scaling) -> Ruling {
     let Conflict { manager, field, .. } = conflict;
-    if has_right(manager, field.as_str()) {
+    if is_about_scaling(conflict) {
+        match scaling {
+            Scaling::Autoscaled => Ruling::LeaveField,
+            Scaling::Fixed => Ruling::TakeOver,
+        }
+    } else if has_right(manager, field.as_str()) {
         Ruling::LeaveField
     } else if is_applier(manager) {
         Ruling::TakeOver
@@ -149,17 +168,24 @@ fn is_applier(manager: &str) -> bool {
         || matches!(manager, "before-first-apply" | "kustomize-controller" | "helm-controller" | "fleetagent")
 }
 
+/// Controllers that set the number of replicas for an autoscaler.
+const SCALERS: [&str; 3] = ["kube-controller-manager", "horizontal-pod-autoscaler", "keda"];
+
 /// Controllers that must be able to set a field for what they are there for.
 fn has_right(manager: &str, field: &str) -> bool {
-    let is = |names: &[&str]| {
-        names.iter().any(|name| manager == *name || manager.starts_with(&format!("{name}-")))
-    };
-    let replicas = field == ".spec.replicas";
     let resources = field.contains(".resources.") || field.ends_with(".resources");
     let bundle = field.ends_with(".caBundle");
     let routes = field.contains(".backendRefs") || field.starts_with(".spec.selector");
-    replicas && is(&["kube-controller-manager", "horizontal-pod-autoscaler", "keda"])
-        || resources && is(&["vpa"])
-        || bundle && is(&["cainjector", "cert-manager", "cert-manager-cainjector", "service-ca-operator"])
-        || routes && is(&["rollouts-controller", "flagger"])
+    resources && is_one_of(manager, &["vpa"])
+        || bundle
+            && is_one_of(
+                manager,
+                &["cainjector", "cert-manager", "cert-manager-cainjector", "service-ca-operator"],
+            )
+        || routes && is_one_of(manager, &["rollouts-controller", "flagger"])
+}
+
+/// Whether a manager is one of these or a part of one.
+fn is_one_of(manager: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| manager == *name || manager.starts_with(&format!("{name}-")))
 }

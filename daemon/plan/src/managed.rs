@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::field::{list, matches_keys, text};
+use crate::{
+    field::{list, matches_keys, text},
+    key::ObjectKey,
+};
 
 /// The fields that `manager` owns by server-side apply on the object itself, not on a subresource.
 pub fn applied_fields<'a>(live: &'a Value, manager: &str) -> Option<&'a Value> {
@@ -65,6 +68,16 @@ pub fn keep_replicas(intent: &mut Value, live: &Value, manager: &str) {
     {
         spec.insert("replicas".to_owned(), current.into());
     }
+}
+
+/// Whether a live autoscaler sets the number of replicas of an object; one that is being deleted does not any more.
+pub fn scales(autoscaler: &Value, key: &ObjectKey) -> bool {
+    let of = |path: &str| text(autoscaler, path);
+    let group = of("/spec/scaleTargetRef/apiVersion").split_once('/').map_or("", |(group, _)| group);
+    let target = (group, of("/spec/scaleTargetRef/kind"), of("/spec/scaleTargetRef/name"));
+    target == (key.group(), key.kind(), key.name())
+        && key.namespace() == Some(of("/metadata/namespace"))
+        && of("/metadata/deletionTimestamp").is_empty()
 }
 
 /// Fields of a `fieldsV1` tree that the intent does not have: they leave the object with the next apply.

@@ -1,4 +1,8 @@
-use daemon_plan::conflict::{Conflict, ConflictError, Decision, Ruling, decide, parse, rule};
+use daemon_plan::{
+    ObjectKey,
+    conflict::{Conflict, ConflictError, Decision, Ruling, Scaling, decide, parse, rule},
+    managed::scales,
+};
 use serde_json::{Value, json};
 
 /// A `Status` as the API server answers, with these managers and fields.
@@ -72,8 +76,28 @@ fn each_manager_has_its_ruling() {
     for (manager, field, ruling) in cases {
         let conflict =
             Conflict { manager: manager.to_owned(), subresource: None, field: field.parse().unwrap() };
-        assert_eq!(rule(&conflict), ruling, "{manager} {field}");
+        assert_eq!(rule(&conflict, Scaling::Autoscaled), ruling, "{manager} {field}");
+        // An autoscaler that has gone has no right to what it set last.
+        let fixed =
+            if field == ".spec.replicas" && ruling == Ruling::LeaveField { Ruling::TakeOver } else { ruling };
+        assert_eq!(rule(&conflict, Scaling::Fixed), fixed, "{manager} {field}");
     }
+}
+
+#[test]
+fn an_autoscaler_counts_for_its_own_target_while_it_is_there() {
+    let key =
+        |kind: &str, namespace: &str| ObjectKey::new("apps", "v1", kind, Some(namespace), "api").unwrap();
+    let mut autoscaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": { "name": "any", "namespace": "shop" },
+        "spec": { "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "api" } },
+    });
+    assert!(scales(&autoscaler, &key("Deployment", "shop")));
+    assert!(!scales(&autoscaler, &key("StatefulSet", "shop")));
+    assert!(!scales(&autoscaler, &key("Deployment", "other")));
+    autoscaler["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    assert!(!scales(&autoscaler, &key("Deployment", "shop")));
 }
 
 #[test]
@@ -81,11 +105,21 @@ fn one_unknown_manager_stops_all() {
     let kubectl = (r#""kubectl-set" using apps/v1"#, ".spec.paused");
     let scaler = (r#""kube-controller-manager" using apps/v1"#, ".spec.replicas");
     let unknown = (r#""someone" using apps/v1"#, ".spec.minReadySeconds");
-    assert_eq!(decide(&answer(&[kubectl])), Ok(Decision::Resolve { leave: vec![], force: true }));
+    assert_eq!(
+        decide(&answer(&[kubectl]), Scaling::Autoscaled),
+        Ok(Decision::Resolve { leave: vec![], force: true })
+    );
     let leave = vec![".spec.replicas".parse().unwrap()];
-    assert_eq!(decide(&answer(&[scaler])), Ok(Decision::Resolve { leave: leave.clone(), force: false }));
-    assert_eq!(decide(&answer(&[kubectl, scaler])), Ok(Decision::Resolve { leave, force: true }));
-    let Ok(Decision::Stop { conflicts }) = decide(&answer(&[kubectl, scaler, unknown])) else {
+    assert_eq!(
+        decide(&answer(&[scaler]), Scaling::Autoscaled),
+        Ok(Decision::Resolve { leave: leave.clone(), force: false })
+    );
+    assert_eq!(
+        decide(&answer(&[kubectl, scaler]), Scaling::Autoscaled),
+        Ok(Decision::Resolve { leave, force: true })
+    );
+    let Ok(Decision::Stop { conflicts }) = decide(&answer(&[kubectl, scaler, unknown]), Scaling::Autoscaled)
+    else {
         panic!("an unknown manager stops")
     };
     assert_eq!(conflicts.len(), 1);
@@ -96,11 +130,14 @@ fn one_unknown_manager_stops_all() {
 fn other_answers_are_told_apart() {
     // A stale resource version: a conflict without a cause.
     let stale = json!({"kind": "Status", "code": 409, "reason": "Conflict", "details": {"name": "api"}});
-    assert_eq!(decide(&stale), Ok(Decision::Retry));
+    assert_eq!(decide(&stale, Scaling::Autoscaled), Ok(Decision::Retry));
     let invalid = json!({"kind": "Status", "code": 422, "reason": "Invalid"});
-    assert_eq!(decide(&invalid), Err(ConflictError::Other { reason: "Invalid".to_owned() }));
+    assert_eq!(
+        decide(&invalid, Scaling::Autoscaled),
+        Err(ConflictError::Other { reason: "Invalid".to_owned() })
+    );
     let odd = answer(&[("nobody", ".spec")]);
-    assert!(matches!(decide(&odd), Err(ConflictError::Cause { .. })));
+    assert!(matches!(decide(&odd, Scaling::Autoscaled), Err(ConflictError::Cause { .. })));
     let odd = answer(&[(r#""a" using v1"#, "")]);
-    assert!(matches!(decide(&odd), Err(ConflictError::Cause { .. })));
+    assert!(matches!(decide(&odd, Scaling::Autoscaled), Err(ConflictError::Cause { .. })));
 }

@@ -8,7 +8,7 @@ use daemon_cluster::{
 };
 use daemon_plan::{
     ObjectKey,
-    conflict::{Decision, decide},
+    conflict::{Decision, Scaling, decide},
     inventory::Live,
     prune::Doomed,
 };
@@ -122,7 +122,9 @@ async fn conflicts(lab: &Lab, adapter: &Cluster) {
     let ApplyOutcome::Conflict(answer) = adapter.apply(&deployment(Some(0)), WRITE).await.unwrap() else {
         panic!("kubectl owns the image now")
     };
-    let Decision::Resolve { leave, force: true } = decide(&answer).unwrap() else { panic!("{answer}") };
+    let Decision::Resolve { leave, force: true } = decide(&answer, Scaling::Fixed).unwrap() else {
+        panic!("{answer}")
+    };
     assert!(leave.is_empty(), "{leave:?}");
     let take = ApplyMode { take_over: true, ..WRITE };
     let taken = applied(adapter.apply(&deployment(Some(0)), take).await.unwrap());
@@ -144,7 +146,7 @@ async fn conflicts(lab: &Lab, adapter: &Cluster) {
     wanted["spec"]["minReadySeconds"] = json!(3);
     let ApplyOutcome::Conflict(answer) = adapter.apply(&wanted, WRITE).await.unwrap() else { panic!() };
     assert!(
-        matches!(decide(&answer).unwrap(), Decision::Stop { conflicts } if conflicts[0].manager == "somebody")
+        matches!(decide(&answer, Scaling::Fixed).unwrap(), Decision::Stop { conflicts } if conflicts[0].manager == "somebody")
     );
 }
 
