@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use bundles_trust::{
-    Channel as ChannelId, Decision, SignedRecord, SignedRoot, TrustFloor, TrustRoot, TrustedRoot, decide,
-    standing,
+    Action, Channel as ChannelId, Decision, SignedRecord, SignedRoot, TrustFloor, TrustRoot, TrustedRoot,
+    decide, standing,
 };
 use daemon_cluster::{AcceptedRecord, Cluster, StoredFloor, Subscription};
 use daemon_plan::target::Channel;
@@ -133,7 +133,11 @@ impl ChannelFollower {
             // A newer record that is refused stops change; so does an accepted one that no longer holds.
             (Some((_, message)), _, _) => Channel::Refused { message: message.clone() },
             (None, Some(record), Some(Ok(()))) => {
-                Channel::Accepted { release: record.document().release.digest }
+                let release = record.document().release.digest;
+                match record.document().action {
+                    Action::Promote | Action::Rollback => Channel::Accepted { release },
+                    Action::Hold => Channel::Held { release },
+                }
             }
             (None, Some(_), Some(Err(reason))) => {
                 let message = format!("{reason}; {}", reason.hint());

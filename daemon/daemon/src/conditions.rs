@@ -8,6 +8,7 @@ use daemon_plan::{
     Health, Phase, Target,
     prune::left_to_people,
     rollout::{Fact, ObjectFact, is_in_place},
+    target::Channel,
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -91,9 +92,14 @@ impl Summary {
                 format!("{} by {}: {}", pin.digest, pin.by, pin.reason),
             )
         });
-        let held = spec.hold.as_ref().map(|hold| {
-            (ConditionStatus::True, "Held".to_owned(), format!("by {}: {}", hold.by, hold.reason))
-        });
+        let person = spec.hold.as_ref().map(|hold| format!("by {}: {}", hold.by, hold.reason));
+        let channel = match (&table.view.channel, &table.view.accepted) {
+            (Channel::Held { .. }, Some(record)) => {
+                Some(format!("by record {} of the channel", record.version))
+            }
+            _ => None,
+        };
+        let held = person.or(channel).map(|message| (ConditionStatus::True, "Held".to_owned(), message));
         let denied = table.subscription.status.as_ref().and_then(|status| {
             let now: Vec<_> = status.denied_now(spec).collect();
             let last = now.last()?;
@@ -295,7 +301,7 @@ pub(crate) fn describe_status(
 mod tests {
     use std::collections::BTreeMap;
 
-    use daemon_plan::{Inventory, RolloutPlan, RolloutState, inventory::Live, target::Channel};
+    use daemon_plan::{Inventory, RolloutPlan, RolloutState, inventory::Live};
     use registry_wire::Digest;
     use serde_json::json;
 

@@ -19,6 +19,11 @@ pub enum Channel {
         /// The release that it names.
         release: Digest,
     },
+    /// The record is accepted and stops every change.
+    Held {
+        /// The release at which the channel stands; it need not be the one that runs here.
+        release: Digest,
+    },
     /// The record is refused: signatures, freshness, order. What runs goes on running.
     Refused {
         /// What a person should read.
@@ -65,7 +70,7 @@ pub enum Target {
         /// The release that the channel names.
         seen: Option<Digest>,
     },
-    /// A person holds the subscription.
+    /// A person holds the subscription, or its channel is held.
     Held {
         /// The release that the channel names.
         seen: Option<Digest>,
@@ -107,7 +112,7 @@ impl Target {
 pub fn decide_target(circumstances: &Circumstances<'_>, now: Timestamp) -> Target {
     let Circumstances { pin, hold, channel, denied, kept, rollout } = *circumstances;
     let seen = match channel {
-        Channel::Accepted { release } => Some(*release),
+        Channel::Accepted { release } | Channel::Held { release } => Some(*release),
         Channel::Unknown | Channel::Refused { .. } => None,
     };
     let wanted = match (pin, hold) {
@@ -116,6 +121,7 @@ pub fn decide_target(circumstances: &Circumstances<'_>, now: Timestamp) -> Targe
         (None, true) => return Target::Held { seen },
         (None, false) => match channel {
             Channel::Accepted { release } => *release,
+            Channel::Held { .. } => return Target::Held { seen },
             Channel::Refused { message } => {
                 return Target::Refused { reason: message.clone(), until: None };
             }

@@ -469,7 +469,7 @@ fn story() -> impl Strategy<Value = Story> {
         behaviour(),
         behaviour(),
         prop::collection::vec(weather, 0..150),
-        prop::collection::vec((0_usize..150, 0_u8..10), 0..4),
+        prop::collection::vec((0_usize..150, 0_u8..11), 0..4),
         prop_oneof![
             2 => Just(BTreeSet::new()),
             1 => prop::sample::subsequence(troubles, 1..3).prop_map(BTreeSet::from_iter),
@@ -506,6 +506,7 @@ fn live(story: &Story) -> World {
                 8 => {
                     world.behaviours.insert(digest("b"), Behaviour::Unsigned);
                 }
+                9 => world.channel = daemon_plan::target::Channel::Held { release: digest("b") },
                 _ => world.pin = Some(digest("c")),
             }
         }

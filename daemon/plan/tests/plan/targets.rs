@@ -19,6 +19,7 @@ fn who_wins() {
     let (a, b, c) = (digest("a"), digest("b"), digest("c"));
     let names_b = Channel::Accepted { release: b };
     let expired = Channel::Refused { message: "expired".to_owned() };
+    let held = Channel::Held { release: b };
     let none: BTreeMap<Digest, String> = BTreeMap::new();
     let denied = BTreeMap::from([(b, "CrashLoop".to_owned())]);
     let running = RolloutState::start(b, 1, Some(a), now());
@@ -78,6 +79,21 @@ fn who_wins() {
             "a pin outweighs a hold",
             Circumstances { hold: true, pin: Some(a), ..base },
             Target::Pinned { current: a, seen: Some(b) },
+        ),
+        (
+            "a held channel starts nothing",
+            Circumstances { channel: &held, ..base },
+            Target::Held { seen: Some(b) },
+        ),
+        (
+            "nor on an empty cluster",
+            Circumstances { channel: &held, kept: None, ..base },
+            Target::Held { seen: Some(b) },
+        ),
+        (
+            "a pin outweighs a held channel",
+            Circumstances { channel: &held, pin: Some(c), ..base },
+            Target::RollOut { release: c },
         ),
         (
             "a refused attempt waits",

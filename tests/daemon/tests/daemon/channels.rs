@@ -4,6 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use bundles_trust::{Action, PrivateKey, SystemRandomness};
+use daemon::{hold, unhold};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use test_cluster::program;
@@ -105,6 +106,30 @@ async fn who_moves_tags_moves_nothing_else() {
     lab.wait("subscription", HOME, "shop", PATIENCE, runs("2", "Kept")).await.unwrap();
     let writes = lab.writes(since, Some(TARGET)).unwrap();
     assert!(writes.is_empty(), "nothing had changed: {writes:#?}");
+
+    // A held channel starts nothing, not even the release at which it stands; going back to what runs ends that.
+    let since = Timestamp::now();
+    hold(&lab.person(), "shop", "freeze", "alice").await.unwrap();
+    let three = shop.release("3", vec![api(probe, "three", &ready, 60)], true).await.unwrap();
+    shop.promote(&three, Action::Promote).await.unwrap();
+    let held = |record: u64, words: &'static str| {
+        move |object: &Value| {
+            object["status"]["accepted"]["version"] == record
+                && condition(object, "Held")["message"] == words
+                && runs("2", "Held")(object)
+        }
+    };
+    lab.wait("subscription", HOME, "shop", PATIENCE, held(4, "by alice: freeze")).await.unwrap();
+    shop.promote(&three, Action::Hold).await.unwrap();
+    lab.wait("subscription", HOME, "shop", PATIENCE, held(5, "by alice: freeze")).await.unwrap();
+    assert!(unhold(&lab.person(), "shop").await.unwrap());
+    let told = held(5, "by record 5 of the channel");
+    lab.wait("subscription", HOME, "shop", PATIENCE, told).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let writes = lab.writes(since, Some(TARGET)).unwrap();
+    assert!(writes.is_empty(), "{writes:#?}");
+    shop.promote(&two, Action::Rollback).await.unwrap();
+    lab.wait("subscription", HOME, "shop", PATIENCE, runs("2", "Kept")).await.unwrap();
 
     daemon.stop().await.unwrap();
     server.stop().await.unwrap();
