@@ -116,18 +116,24 @@ async fn a_cluster_keeps_itself_right() {
     // As soon as its images are on the nodes the registry goes, and the leading daemon is killed: the other one takes
     // over and needs neither.
     let name = release_object_name("shop", &three.digest());
-    lab.wait("releases.bundle.build", HOME, name.as_str(), PATIENCE, |object| {
-        let phase = object["status"]["phase"].as_str().unwrap_or_default();
-        !matches!(phase, "" | "Started" | "Fetched" | "Verified")
-    })
-    .await
-    .unwrap();
+    let object = lab
+        .wait("releases.bundle.build", HOME, name.as_str(), PATIENCE, |object| {
+            let phase = object["status"]["phase"].as_str().unwrap_or_default();
+            !matches!(phase, "" | "Started" | "Fetched" | "Verified")
+        })
+        .await
+        .unwrap();
+    let phase = object["status"]["phase"].as_str().unwrap();
+    assert!(matches!(phase, "OnNodes" | "Protected"), "the registry went too late to show anything: {phase}");
     let port = server.address().port();
     server.stop().await.unwrap();
     daemon.kill().await.unwrap();
     let object = lab.wait("subscription", HOME, "shop", PATIENCE, runs("2", "Denied")).await.unwrap();
     let server = lab.serve(port).await.unwrap();
     assert_eq!(object["status"]["denied"][0]["digest"], three.digest().to_string());
+    // Its image ran: it was on the node, though there was no registry to pull it from.
+    let reason = object["status"]["denied"][0]["reason"].as_str().unwrap();
+    assert!(matches!(reason, "CrashLoop" | "Restarts"), "{object:#}");
     let live = lab.get("deployment", TARGET, "api").unwrap();
     assert_eq!(mark(&live), "two");
 

@@ -77,6 +77,8 @@ struct World {
     registry: Registry,
     shop: Shop,
     probe: (Digest, u64),
+    /// What `web` runs all the time.
+    first_probe: (Digest, u64),
     redis: (Digest, u64),
 }
 
@@ -90,7 +92,7 @@ impl World {
     }
 
     fn web(&self) -> Part {
-        stateless("web", self.probe, "same", &[asks("/ready")], 60)
+        stateless("web", self.first_probe, "same", &[asks("/ready")], 60)
     }
 
     async fn phase(&self, release: &Digest, wanted: impl Fn(&str) -> bool) -> Value {
@@ -153,10 +155,19 @@ impl World {
     /// A release that changes one service writes that one only, and needs no registry once its images are on the nodes.
     async fn one_change(&mut self, server: registry_server::Server) -> registry_server::Server {
         let since = Timestamp::now();
+        // An image that no node has had before.
+        let image = Image::of_program(&program("probe").unwrap(), "probe of release 3").unwrap();
+        self.probe = image.push(&self.registry, &"shop/api".parse().unwrap()).await.unwrap();
         let parts = vec![self.api("three", "/ready", 60), self.web()];
         let release = self.shop.release("3", parts, true).await.unwrap();
         self.shop.promote(&release, Action::Promote).await.unwrap();
-        self.phase(&release.digest(), |phase| !matches!(phase, "Started" | "Fetched" | "Verified")).await;
+        let object =
+            self.phase(&release.digest(), |phase| !matches!(phase, "Started" | "Fetched" | "Verified")).await;
+        let phase = object["status"]["phase"].as_str().unwrap();
+        assert!(
+            matches!(phase, "OnNodes" | "NothingToProtect"),
+            "the registry went too late to show anything: {phase}"
+        );
         let port = server.address().port();
         server.stop().await.unwrap();
         self.ready(runs("3", "Kept")).await;
@@ -304,7 +315,7 @@ async fn what_is_typed_lets_a_release_go_on() {
     let redis = Image::of_redis().unwrap().push(&registry, &"shop/cache".parse().unwrap()).await.unwrap();
     let daemon = lab.daemon(&guest, "first");
     let since = Timestamp::now();
-    let mut world = World { lab, registry, shop, probe, redis };
+    let mut world = World { lab, registry, shop, probe, first_probe: probe, redis };
     world.first_install().await;
     world.missing_secret().await;
     let server = world.one_change(server).await;
