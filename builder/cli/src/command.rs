@@ -6,6 +6,7 @@ mod down;
 mod fetch;
 mod gc;
 mod guest;
+mod hold;
 mod key;
 mod lock;
 mod pin;
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     History(status::HistoryArguments),
     Pin(pin::Arguments),
     Unpin(pin::UnpinArguments),
+    Hold(hold::Arguments),
+    Unhold(hold::UnholdArguments),
     Clear(pin::ClearArguments),
     Daemon(daemon::Arguments),
     Guest(guest::Arguments),
@@ -96,6 +99,8 @@ impl Command {
             Self::History(arguments) => status::run_history(&arguments, context),
             Self::Pin(arguments) => pin::run(&arguments, context),
             Self::Unpin(arguments) => pin::run_unpin(&arguments, context),
+            Self::Hold(arguments) => hold::run(&arguments, context),
+            Self::Unhold(arguments) => hold::run_unhold(&arguments, context),
             Self::Clear(arguments) => pin::run_clear(&arguments, context),
             Self::Daemon(arguments) => daemon::run(&arguments),
             Self::Guest(arguments) => guest::run(&arguments),

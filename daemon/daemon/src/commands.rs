@@ -1,4 +1,4 @@
-//! What people do through the custom resources: `bundle pin | unpin | status | history`.
+//! What people do through the custom resources: `bundle pin | unpin | hold | unhold | clear | status | history`.
 
 use daemon_cluster::{Cleared, Cluster, ClusterError, Hold, Pin, Release, Subscription, SubscriptionStatus};
 use daemon_plan::RolloutState;

@@ -177,7 +177,7 @@ impl Follower {
                 // The registry may have the documents again.
                 work.seen.plan = Fact::Unknown;
             }
-            self.refresh_watched(table).await;
+            self.refresh_watched().await;
         }
         let mut last: Option<Step> = None;
         for _ in 0..MOST_STEPS {

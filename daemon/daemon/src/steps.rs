@@ -396,7 +396,7 @@ impl Follower {
     }
 
     /// Looks again at everything that is being written or kept.
-    pub(crate) async fn refresh_watched(&mut self, _table: &Table) {
+    pub(crate) async fn refresh_watched(&mut self) {
         let Some(work) = &self.work else { return };
         let (release, keys) = (work.release_at_work(), work.watched());
         if work.watches_objects() && work.seen.compared_with == Some(release) && !keys.is_empty() {

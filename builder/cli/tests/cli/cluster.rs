@@ -11,11 +11,13 @@ users: [{ name: nobody, user: {} }]
 contexts: [{ name: bed, context: { cluster: bed, user: nobody } }]
 ";
 
-const VERBS: [&str; 5] = [
+const VERBS: [&str; 7] = [
     "status",
     "history shop",
     "pin shop --reason freeze --by alice",
     "unpin shop",
+    "hold shop --reason freeze --by alice",
+    "unhold shop",
     "clear shop sha256:0000000000000000000000000000000000000000000000000000000000000000 --reason mended --by alice",
 ];
 
