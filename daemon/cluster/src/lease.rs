@@ -21,6 +21,9 @@ use tokio::{
 
 use crate::{Cluster, ClusterError, Fence, Verb, error::status_of};
 
+/// Who holds a lease that was deleted: nobody can say.
+const UNKNOWN_HOLDER: &str = "unknown";
+
 /// How long things take around a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTiming {
@@ -153,7 +156,15 @@ async fn try_take(
         .await
         .map_err(|source| ClusterError::request(Verb::Get, object.clone(), source))?;
     let taken = match current {
-        None => api.create(&PostParams::default(), &first(options, now())).await,
+        None => {
+            let highest = cluster.highest_epoch().await?;
+            let (lease, is_taken) = first(options, highest, now());
+            let created = api.create(&PostParams::default(), &lease).await;
+            if created.is_ok() && !is_taken {
+                return Ok(None);
+            }
+            created
+        }
         Some(mut lease) => {
             let version = lease.metadata.resource_version.clone().unwrap_or_default();
             if holder(&lease).is_some() {
@@ -173,9 +184,11 @@ async fn try_take(
                     }
                 }
             }
+            let highest = cluster.highest_epoch().await?;
             let spec = lease.spec.get_or_insert_default();
             spec.holder_identity = Some(options.identity.clone());
-            spec.lease_transitions = Some(spec.lease_transitions.unwrap_or(0) + 1);
+            spec.lease_transitions =
+                Some(spec.lease_transitions.unwrap_or(0).max(transitions(highest)).saturating_add(1));
             spec.lease_duration_seconds = Some(seconds(options.timing.duration));
             spec.acquire_time = Some(MicroTime(now()));
             spec.renew_time = Some(MicroTime(now()));
@@ -189,18 +202,27 @@ async fn try_take(
     }
 }
 
-fn first(options: &LeaseOptions, now: Timestamp) -> Lease {
-    Lease {
+/// The lease where there is none, and whether it is ours: only where no daemon ever led.
+fn first(options: &LeaseOptions, highest: u64, now: Timestamp) -> (Lease, bool) {
+    let is_taken = highest == 0;
+    let holder = if is_taken { options.identity.clone() } else { UNKNOWN_HOLDER.to_owned() };
+    let lease = Lease {
         metadata: ObjectMeta { name: Some(options.name.clone()), ..ObjectMeta::default() },
         spec: Some(LeaseSpec {
-            holder_identity: Some(options.identity.clone()),
+            holder_identity: Some(holder),
             lease_duration_seconds: Some(seconds(options.timing.duration)),
-            lease_transitions: Some(1),
+            lease_transitions: Some(transitions(highest).max(1)),
             acquire_time: Some(MicroTime(now)),
             renew_time: Some(MicroTime(now)),
             ..LeaseSpec::default()
         }),
-    }
+    };
+    (lease, is_taken)
+}
+
+/// An epoch as it stands in a lease, with room for one more.
+fn transitions(epoch: u64) -> i32 {
+    i32::try_from(epoch).unwrap_or(i32::MAX).min(i32::MAX - 1)
 }
 
 fn seconds(duration: Duration) -> i32 {
@@ -245,12 +267,15 @@ async fn renew(
             Ok(Err(error)) => {
                 tracing::warn!(lease = %options.name, error = &error as &dyn std::error::Error, "cannot renew the lease");
                 // Our own write may have arrived although its answer did not: read what is there now.
-                if let Ok(Ok(Some(current))) = timeout(left, api.get_opt(&options.name)).await {
-                    if holder(&current) != Some(&options.identity) {
-                        fence.extend(Instant::now());
-                        break;
+                if let Ok(Ok(current)) = timeout(left, api.get_opt(&options.name)).await {
+                    // A lease that is gone is free for others, so it is lost as well.
+                    match current.filter(|current| holder(current) == Some(&options.identity)) {
+                        Some(current) => lease = current,
+                        None => {
+                            fence.extend(Instant::now());
+                            break;
+                        }
                     }
-                    lease = current;
                 }
             }
             Err(_) => {}

@@ -76,6 +76,17 @@ impl Cluster {
         Ok(releases)
     }
 
+    /// The highest epoch that a journal was ever stored with; 0 before the first.
+    pub(crate) async fn highest_epoch(&self) -> Result<u64, ClusterError> {
+        let releases = match self.list(API_GROUP, API_VERSION, "Release", Some(self.home()), None).await {
+            // What the API server does not serve, it does not store.
+            Err(ClusterError::NotServed { .. }) => Vec::new(),
+            releases => releases?,
+        };
+        let epochs = releases.iter().filter_map(|release| release.pointer("/status/epoch")?.as_u64());
+        Ok(epochs.max().unwrap_or(0))
+    }
+
     /// The object of a release, made if it is not there.
     pub async fn ensure_release(
         &self,

@@ -2,6 +2,7 @@
 
 use daemon_backup::BackupError;
 use daemon_cluster::ClusterError;
+use registry_wire::Digest;
 
 /// What ends the daemon.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +41,17 @@ pub(crate) enum Trouble {
         #[from]
         source: BackupError,
     },
+    /// A daemon that was chosen later has written: this one does not lead, whatever its lease says.
+    #[error("the journal of release {release} is of epoch {stored}, this daemon leads in epoch {epoch}")]
+    Outranked { release: Digest, stored: u64, epoch: u64 },
 }
 
 impl Trouble {
+    /// Whether this process leads no more.
+    pub(crate) const fn is_lost(&self) -> bool {
+        matches!(self, Self::Outranked { .. } | Self::Cluster { source: ClusterError::LeaseLost { .. } })
+    }
+
     /// Whether all that was read must be read again.
     pub(crate) const fn is_stale(&self) -> bool {
         matches!(self, Self::Cluster { source: ClusterError::Stale { .. } })

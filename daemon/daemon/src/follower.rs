@@ -8,7 +8,7 @@ use std::{
 
 use bundles_objects::{Binding, NamespaceName, RegistryMap, SubscriptionName};
 use daemon_cluster::{
-    Cluster, ClusterError, EventKind, Events, RegistryEndpoint, RegistryScheme, ReleasePlace, Subscription,
+    Cluster, EventKind, Events, RegistryEndpoint, RegistryScheme, ReleasePlace, Subscription,
 };
 use daemon_plan::{
     Phase, RolloutState, Step, Target, decide_target, next,
@@ -36,6 +36,8 @@ const MOST_STEPS: usize = 200;
 /// What to do after a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
+    /// A daemon that was chosen later has written.
+    Outranked,
     /// The subscription is no longer there.
     Gone,
     /// Come again after this time.
@@ -118,7 +120,10 @@ impl Follower {
                 }
                 // Somebody else wrote, or nobody knows what was written: begin with what is stored.
                 self.work = None;
-                Turn::Wait(Duration::from_secs(1))
+                match error {
+                    Trouble::Outranked { .. } => Turn::Outranked,
+                    _ => Turn::Wait(Duration::from_secs(1)),
+                }
             }
         }
     }
@@ -211,7 +216,7 @@ impl Follower {
                 Ok(Flow::Again) => {}
                 Ok(Flow::Wait(until)) => return Ok(Some(until)),
                 Ok(Flow::Over) => return Ok(Some(now)),
-                Err(error) if error.is_stale() || is_lost(&error) => return Err(error),
+                Err(error) if error.is_stale() || error.is_lost() => return Err(error),
                 Err(error) => {
                     let text = chain(&error);
                     tracing::warn!(subscription = self.name, error = text, "a step was not done");
@@ -338,10 +343,6 @@ impl Follower {
             self.events.publish(&release.object_ref(&()), kind, state.phase_name(), &note).await;
         }
     }
-}
-
-const fn is_lost(error: &Trouble) -> bool {
-    matches!(error, Trouble::Cluster { source: ClusterError::LeaseLost { .. } })
 }
 
 /// What is bound into the objects of a release that runs in this place.

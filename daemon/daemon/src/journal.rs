@@ -90,10 +90,7 @@ impl Journals {
         let epoch = self.epoch;
         let status = release.status.get_or_insert_default();
         if status.epoch > epoch {
-            return Err(ClusterError::LeaseLost {
-                object: format!("the journal of release {}", state.release),
-            }
-            .into());
+            return Err(Trouble::Outranked { release: state.release, stored: status.epoch, epoch });
         }
         let is_new = status.journal.as_ref().is_none_or(|journal| journal.attempt != state.attempt);
         if is_new {

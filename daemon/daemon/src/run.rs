@@ -79,7 +79,7 @@ async fn lead(
     let result = tokio::select! {
         () = &mut shutdown => Ok(()),
         () = held.lost() => Err(DaemonError::LeaseLost),
-        () = followers.supervise(options, &cluster, &events, clock, &held, pulse) => Ok(()),
+        () = followers.supervise(options, &cluster, &events, clock, &held, pulse) => Err(DaemonError::LeaseLost),
     };
     followers.stop().await;
     if result.is_ok() {
@@ -94,11 +94,20 @@ async fn lead(
 }
 
 struct Followers {
-    tasks: BTreeMap<String, JoinHandle<()>>,
+    tasks: BTreeMap<String, JoinHandle<Ended>>,
+}
+
+/// Why a follower ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Its subscription is no longer there.
+    Gone,
+    /// A daemon that was chosen later has written.
+    Outranked,
 }
 
 impl Followers {
-    /// Starts a follower for each subscription that has none.
+    /// Starts a follower for each subscription that has none, until one finds that another daemon leads.
     async fn supervise(
         &mut self,
         options: &DaemonOptions,
@@ -110,7 +119,14 @@ impl Followers {
     ) {
         loop {
             pulse.beat();
-            self.tasks.retain(|_, task| !task.is_finished());
+            let ended: Vec<_> = self.tasks.extract_if(.., |_, task| task.is_finished()).collect();
+            for (name, task) in ended {
+                match task.await {
+                    Ok(Ended::Gone) => {}
+                    Ok(Ended::Outranked) => return,
+                    Err(error) => tracing::error!(subscription = name, %error, "a follower panicked"),
+                }
+            }
             match cluster.subscriptions().await {
                 Ok(subscriptions) => {
                     for subscription in subscriptions {
@@ -153,10 +169,11 @@ impl Followers {
     }
 }
 
-async fn follow(mut follower: Follower) {
+async fn follow(mut follower: Follower) -> Ended {
     loop {
         match follower.turn().await {
-            Turn::Gone => return,
+            Turn::Gone => return Ended::Gone,
+            Turn::Outranked => return Ended::Outranked,
             Turn::Wait(pause) => sleep(pause.max(SHORTEST)).await,
         }
     }

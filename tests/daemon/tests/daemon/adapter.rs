@@ -71,6 +71,7 @@ async fn the_adapter_keeps_its_contract() {
     statuses(&lab, &adapter).await;
     nodes(&lab, &adapter).await;
     leases(&lab).await;
+    deleted_lease(&lab, &adapter).await;
     lab.bed.stop().unwrap();
 }
 
@@ -351,4 +352,25 @@ async fn leases(lab: &Lab) {
     let fenced = Cluster::new(lab.client.clone(), HOME).fenced(fence);
     let error = fenced.apply(&map("late", "1"), WRITE).await.unwrap_err();
     assert!(matches!(error, ClusterError::LeaseLost { .. }), "{error}");
+}
+
+/// Who deletes the lease neither makes two lead at once nor sets the epoch back behind what is stored.
+async fn deleted_lease(lab: &Lab, adapter: &Cluster) {
+    let timing = LeaseTiming {
+        duration: Duration::from_secs(3),
+        renew: Duration::from_secs(2),
+        retry: Duration::from_millis(200),
+    };
+    let options =
+        |identity: &str| LeaseOptions { name: "deleted".to_owned(), identity: identity.to_owned(), timing };
+    let first = acquire(lab.client.clone(), HOME, options("a"), Timestamp::now).await.unwrap();
+    let subscription = subscription(lab, adapter, "epochs").await;
+    let mut release = adapter.ensure_release(&subscription, Digest::of(b"epoch")).await.unwrap();
+    release.status.get_or_insert_default().epoch = 41;
+    adapter.replace_release_status(&release).await.unwrap();
+    lab.bed.kubectl(&["-n", HOME, "delete", "lease", "deleted"]).unwrap();
+    let second = acquire(lab.client.clone(), HOME, options("b"), Timestamp::now).await.unwrap();
+    assert!(!first.fence().is_open(), "two lead");
+    assert_eq!(second.epoch(), 42);
+    second.release().await.unwrap();
 }
