@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use registry_wire::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -56,9 +57,11 @@ impl ShortName {
     }
 }
 
-/// Name of the restore point of a service before an attempt of a release.
-pub fn restore_point_name(service: &str, release: &Digest, attempt: u32) -> ShortName {
-    ShortName::of(&["pre", &release.short(), &attempt.to_string(), service])
+/// Name of the restore point of a service before an attempt of a release. It is never used again: attempts at a release
+/// that was forgotten count from 1 once more, but no two begin in the same second.
+pub fn restore_point_name(service: &str, release: &Digest, attempt: u32, started: Timestamp) -> ShortName {
+    let started = started.strftime("%Y%m%d%H%M%S").to_string();
+    ShortName::of(&["pre", &release.short(), &attempt.to_string(), &started, service])
 }
 
 /// Name of the work that puts images on one node for an attempt of a release.
@@ -112,8 +115,8 @@ mod tests {
     fn what_fits_is_kept() {
         assert_eq!(ShortName::of(&["cache"]).as_str(), "cache");
         let release = Digest::of(b"release");
-        let name = restore_point_name("cache", &release, 2);
-        assert_eq!(name.as_str(), format!("pre-{}-2-cache", release.short()));
+        let name = restore_point_name("cache", &release, 2, "2026-11-25T15:04:05.9Z".parse().unwrap());
+        assert_eq!(name.as_str(), format!("pre-{}-2-20261125150405-cache", release.short()));
     }
 
     #[test]

@@ -301,7 +301,7 @@ impl RolloutState {
 
     /// Name of the restore point of a service in this attempt.
     pub fn restore_point(&self, service: &str) -> ShortName {
-        restore_point_name(service, &self.release, self.attempt)
+        restore_point_name(service, &self.release, self.attempt, self.started)
     }
 
     pub(crate) fn record(&self, phase: Phase, now: Timestamp) -> Step {

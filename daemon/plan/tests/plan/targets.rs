@@ -119,3 +119,13 @@ fn who_wins() {
     assert_eq!(rollout_for(b, Some(a), Some(&running), later), running);
     assert_eq!(rollout_for(c, Some(a), Some(&running), later).attempt, 1);
 }
+
+/// The Job and the file of the first attempt may still be there when its Release is forgotten and it is wanted again.
+#[test]
+fn an_attempt_at_a_forgotten_release_shares_no_restore_point_with_the_first() {
+    let first = rollout_for(digest("b"), Some(digest("a")), None, now());
+    let again = rollout_for(digest("b"), Some(digest("a")), None, now() + SignedDuration::from_hours(24));
+    assert_eq!(first.attempt, again.attempt);
+    assert_ne!(first.restore_point("cache"), again.restore_point("cache"));
+    assert_ne!(first.restore_point("cache"), first.restore_point("queue"));
+}

@@ -7,6 +7,8 @@ use test_daemon::lab::Place;
 
 /// A run of so many hexadecimal digits is a hash.
 const HASH: usize = 10;
+/// A run of exactly so many decimal digits is the moment in the name of a restore point: no hash is as long.
+const MOMENT: usize = 14;
 
 /// Names of one rollout and what is said for them.
 #[derive(Debug, Clone)]
@@ -38,7 +40,8 @@ impl Words {
         Self(words)
     }
 
-    /// The text in the same words for every rollout; hashes and times that are not known become `#` and `TIME`.
+    /// The text in the same words for every rollout; hashes and times that are not known become `#` and `TIME`,
+    /// the moment in a name `BEGUN`.
     pub(crate) fn say(&self, text: &str) -> String {
         if text.parse::<Timestamp>().is_ok() {
             return "TIME".to_owned();
@@ -58,7 +61,12 @@ fn without_hashes(text: &str) -> String {
         let length = rest.find(|letter: char| !letter.is_ascii_hexdigit()).unwrap_or(rest.len());
         let (run, after) = rest.split_at(length);
         let is_hash = length >= HASH && run.contains(|letter: char| letter.is_ascii_digit());
-        said.push_str(if is_hash { "#" } else { run });
+        let is_moment = length == MOMENT && run.bytes().all(|letter| letter.is_ascii_digit());
+        said.push_str(match (is_moment, is_hash) {
+            (true, _) => "BEGUN",
+            (false, true) => "#",
+            (false, false) => run,
+        });
         let next = after.chars().next().map_or(0, char::len_utf8);
         said.push_str(&after[..next]);
         rest = &after[next..];
@@ -72,5 +80,6 @@ fn hashes_go_and_words_stay() {
         without_hashes("doc-0123456789ab-0 feedback deadbeefdeadbeef"),
         "doc-#-0 feedback deadbeefdeadbeef"
     );
+    assert_eq!(without_hashes("pre-RELEASE-1-20261125150405-cache"), "pre-RELEASE-1-BEGUN-cache");
     assert_eq!(without_hashes("ä sha256:00ff00ff00ff"), "ä sha256:#");
 }
