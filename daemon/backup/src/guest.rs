@@ -33,8 +33,8 @@ pub enum GuestError {
         /// Why.
         source: io::Error,
     },
-    /// What an earlier attempt left cannot be removed.
-    #[error("cannot remove {path}, which an earlier attempt left")]
+    /// What is no longer needed cannot be removed.
+    #[error("cannot remove {path}, which is no longer needed")]
     Discard {
         /// Its path.
         path: PathBuf,
@@ -105,13 +105,16 @@ pub fn install(executable: &Path, folder: &Path) -> Result<(), GuestError> {
     fs::rename(&partial, &target).map_err(write)
 }
 
-/// Removes what an attempt that was cut off left at `path`.
-pub fn discard(path: &Path) -> Result<(), GuestError> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(GuestError::Discard { path: path.to_owned(), source }),
+/// Removes files; one that is not there is no error.
+pub fn discard<P: AsRef<Path>>(paths: &[P]) -> Result<(), GuestError> {
+    for path in paths.iter().map(AsRef::as_ref) {
+        match fs::remove_file(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(GuestError::Discard { path: path.to_owned(), source }),
+        }
     }
+    Ok(())
 }
 
 /// Confirms a checked restore point: hashes it, brings it to the disk and gives it its name.
@@ -123,7 +126,7 @@ pub fn discard(path: &Path) -> Result<(), GuestError> {
 pub fn confirm(partial: &Path, named: &Path) -> Result<Confirmed, GuestError> {
     if named.exists() {
         let confirmed = measure(named)?;
-        discard(partial)?;
+        discard(&[partial])?;
         return Ok(confirmed);
     }
     let confirmed = measure(partial)?;
@@ -187,8 +190,11 @@ mod tests {
         fs::write(&partial, b"").unwrap();
         assert!(matches!(confirm(&partial, &named), Err(GuestError::EmptyPoint { .. })));
         assert!(!named.exists());
-        discard(&partial).unwrap();
-        discard(&partial).unwrap();
+        fs::write(&named, b"REDIS0009").unwrap();
+        for _ in 0..2 {
+            discard(&[&partial, &named]).unwrap();
+            assert!(!partial.exists() && !named.exists());
+        }
     }
 
     #[test]

@@ -2,16 +2,21 @@
 
 use bundles_release::names::{BACKUP_LABEL, RELEASE_ANNOTATION, SUBSCRIPTION_LABEL};
 use daemon_cluster::{BackupVolume, container_security, pod_security};
+use daemon_plan::names::ShortName;
 use k8s_openapi::api::{batch::v1::Job, core::v1::PersistentVolumeClaim};
 use serde_json::{Value, json};
 
 use crate::{RestorePointRequest, VOLUME};
 
 pub(crate) const CONFIRM: &str = "confirm";
+const FORGET: &str = "forget";
 const FOLDER: &str = "/backup";
 const LONGEST: i64 = 570;
 /// A Job is looked at for a week; the record in the Release stays.
 const KEPT: i64 = 7 * 24 * 3600;
+
+/// The guest's verb that removes files.
+const DISCARD: [&str; 2] = ["guest", "discard"];
 
 /// A program of the data service's own image.
 pub(crate) struct Tool {
@@ -26,6 +31,11 @@ pub(crate) fn partial_path(name: &str) -> String {
 
 fn named_path(name: &str) -> String {
     format!("{FOLDER}/{name}.rdb")
+}
+
+/// The name of the restore point that lies at a path.
+fn named_of(path: &str) -> Option<&str> {
+    path.strip_prefix(FOLDER)?.strip_prefix('/')?.strip_suffix(".rdb")
 }
 
 /// The Job: our guest deletes restore points of forgotten releases and clears what an earlier pod left, the tools of the
@@ -55,13 +65,13 @@ pub(crate) fn job(request: &RestorePointRequest<'_>, image: &str, tools: &[Tool]
         container["args"] = arguments;
         container
     };
-    let old = request.forgotten.iter().enumerate();
-    let mut before: Vec<Value> = old
-        .map(|(index, old)| {
-            guest(&format!("forget-{index}"), json!(["guest", "discard", named_path(old.as_str())]))
-        })
-        .collect();
-    before.push(guest("clear", json!(["guest", "discard", partial_path(name)])));
+    let mut before = Vec::new();
+    if !request.forgotten.is_empty() {
+        let old = request.forgotten.iter().map(|old| named_path(old.as_str()));
+        let words = DISCARD.iter().map(|word| (*word).to_owned()).chain(old);
+        before.push(guest(FORGET, words.collect()));
+    }
+    before.push(guest("clear", json!([DISCARD[0], DISCARD[1], partial_path(name)])));
     before.extend(tools.iter().map(|tool| {
         let mut container = container(tool.name, image);
         container["command"] = json!(tool.command);
@@ -96,6 +106,15 @@ pub(crate) fn job(request: &RestorePointRequest<'_>, image: &str, tools: &[Tool]
         },
     }))
     .expect("a Job")
+}
+
+/// The restore points that a Job deletes before it takes its own.
+pub(crate) fn forgotten(job: &Job) -> Vec<ShortName> {
+    let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let containers = pod.and_then(|pod| pod.init_containers.as_deref()).unwrap_or_default();
+    let paths = containers.iter().filter(|container| container.name == FORGET);
+    let paths = paths.flat_map(|container| container.args.iter().flatten().skip(DISCARD.len()));
+    paths.filter_map(|path| named_of(path)?.parse().ok()).collect()
 }
 
 /// The claim of the volume that restore points lie on.

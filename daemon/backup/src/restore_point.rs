@@ -2,6 +2,7 @@
 
 use daemon_cluster::{BackupVolume, Cluster, ClusterError, JobState, Present, RestorePointRecord};
 use daemon_plan::{ObjectKey, key::KeyError, names::ShortName};
+use k8s_openapi::api::batch::v1::Job;
 use registry_wire::Digest;
 use serde_json::Value;
 
@@ -37,7 +38,7 @@ pub struct RestorePointRequest<'a> {
     pub guest: &'a str,
     /// The volume.
     pub volume: &'a BackupVolume,
-    /// Restore points of releases that are being forgotten: deleted first, which makes room.
+    /// Restore points of releases that are to be forgotten: deleted first, which makes room.
     pub forgotten: &'a [ShortName],
     /// Whether a release was ever kept here. If not, a workload without one ready replica has no data yet: it is what
     /// a failed first install left.
@@ -52,7 +53,12 @@ pub enum RestorePointProgress {
     /// It is being taken.
     Running,
     /// It is taken and checked.
-    Confirmed(RestorePointRecord),
+    Confirmed {
+        /// What it is.
+        record: RestorePointRecord,
+        /// Restore points that were deleted for it. Another look may have asked for others since.
+        forgotten: Vec<ShortName>,
+    },
     /// It cannot be taken.
     Failed {
         /// Why.
@@ -92,7 +98,7 @@ pub async fn restore_point(
     match cluster.job_state(request.namespace, name, CONFIRM).await.map_err(error)? {
         JobState::Running => return Ok(RestorePointProgress::Running),
         JobState::Failed { message } => return failed(with_advice(message, request.namespace)),
-        JobState::Complete { message } => return Ok(read_report(request, message)),
+        JobState::Complete { job, message } => return Ok(read_report(request, &job, message)),
         JobState::Absent => {}
     }
     let Some(workload) = workload(cluster, request).await? else {
@@ -147,19 +153,26 @@ async fn workload(
     Ok(None)
 }
 
-fn read_report(request: &RestorePointRequest<'_>, message: Option<String>) -> RestorePointProgress {
+fn read_report(
+    request: &RestorePointRequest<'_>,
+    job: &Job,
+    message: Option<String>,
+) -> RestorePointProgress {
     let Some(message) = message else {
         return RestorePointProgress::Failed { message: "its Job ended without a report".to_owned() };
     };
     match serde_json::from_str::<Confirmed>(&message) {
-        Ok(confirmed) => RestorePointProgress::Confirmed(RestorePointRecord {
-            service: request.service.to_owned(),
-            name: request.name.clone(),
-            volume: VOLUME.to_owned(),
-            size: confirmed.size,
-            digest: confirmed.digest,
-            attempt: request.attempt,
-        }),
+        Ok(confirmed) => RestorePointProgress::Confirmed {
+            record: RestorePointRecord {
+                service: request.service.to_owned(),
+                name: request.name.clone(),
+                volume: VOLUME.to_owned(),
+                size: confirmed.size,
+                digest: confirmed.digest,
+                attempt: request.attempt,
+            },
+            forgotten: job::forgotten(job),
+        },
         Err(error) => {
             RestorePointProgress::Failed { message: format!("its Job reported `{message}`: {error}") }
         }
@@ -185,12 +198,13 @@ mod tests {
             name: &name,
             guest: "registry.example/bundle@sha256:0",
             volume: &volume,
-            forgotten: &["pre-0000-1-cache".parse().unwrap()],
+            forgotten: &["pre-0000-1-cache".parse().unwrap(), "pre-0000-2-cache".parse().unwrap()],
             was_kept: true,
         };
         let tools = redis::tools("cache", 6379, &job::partial_path(name.as_str()));
-        let job =
-            serde_json::to_value(job::job(&request, "registry.example/cache@sha256:1", &tools)).unwrap();
+        let job = job::job(&request, "registry.example/cache@sha256:1", &tools);
+        assert_eq!(job::forgotten(&job), request.forgotten, "a Job says what it deletes");
+        let job = serde_json::to_value(job).unwrap();
         let pod = &job["spec"]["template"]["spec"];
         let names: Vec<_> = pod["initContainers"]
             .as_array()
@@ -199,10 +213,15 @@ mod tests {
             .chain(pod["containers"].as_array().unwrap())
             .map(|container| container["name"].as_str().unwrap())
             .collect();
-        assert_eq!(names, ["forget-0", "clear", "save", "check", "confirm"]);
+        assert_eq!(names, ["forget", "clear", "save", "check", "confirm"]);
         assert_eq!(
             pod["initContainers"][0]["args"],
-            serde_json::json!(["guest", "discard", "/backup/pre-0000-1-cache.rdb"])
+            serde_json::json!([
+                "guest",
+                "discard",
+                "/backup/pre-0000-1-cache.rdb",
+                "/backup/pre-0000-2-cache.rdb"
+            ])
         );
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
         for container in pod["initContainers"].as_array().unwrap() {
@@ -239,13 +258,14 @@ mod tests {
             forgotten: &[],
             was_kept: true,
         };
+        let job = job::job(&request, "registry.example/cache@sha256:1", &[]);
         let text = format!("{{\"digest\":\"{}\",\"size\":9}}", Digest::of(b"x"));
         assert!(matches!(
-            read_report(&request, Some(text)),
-            RestorePointProgress::Confirmed(record) if record.size == 9
+            read_report(&request, &job, Some(text)),
+            RestorePointProgress::Confirmed { record, forgotten } if record.size == 9 && forgotten.is_empty()
         ));
         for bad in [None, Some(String::new()), Some("{}".to_owned())] {
-            assert!(matches!(read_report(&request, bad), RestorePointProgress::Failed { .. }));
+            assert!(matches!(read_report(&request, &job, bad), RestorePointProgress::Failed { .. }));
         }
     }
 }

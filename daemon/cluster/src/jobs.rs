@@ -12,7 +12,7 @@ use kube::{
 use crate::{Cluster, ClusterError, Verb, error::status_of};
 
 /// How a Job stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum JobState {
     /// There is none of that name.
     Absent,
@@ -20,6 +20,8 @@ pub enum JobState {
     Running,
     /// It ended well. The text is the last word of the container that was asked for.
     Complete {
+        /// The Job, which says what it did.
+        job: Box<Job>,
         /// The termination message; none if the pod is gone already.
         message: Option<String>,
     },
@@ -75,13 +77,15 @@ impl Cluster {
         let job =
             api.get_opt(name).await.map_err(|source| ClusterError::request(Verb::Get, object, source))?;
         let Some(job) = job else { return Ok(JobState::Absent) };
-        let conditions = job.status.and_then(|status| status.conditions).unwrap_or_default();
+        let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref());
         let is = |kind: &str| {
-            conditions.iter().find(|condition| condition.type_ == kind && condition.status == "True")
+            let mut conditions = conditions.unwrap_or_default().iter();
+            conditions.find(|condition| condition.type_ == kind && condition.status == "True")
         };
         if is("Complete").is_some() {
             let pods = self.job_pods(namespace, name).await?;
-            return Ok(JobState::Complete { message: last_word(&pods, speaker) });
+            let message = last_word(&pods, speaker);
+            return Ok(JobState::Complete { job: Box::new(job), message });
         }
         if let Some(failed) = is("Failed") {
             let pods = self.job_pods(namespace, name).await?;

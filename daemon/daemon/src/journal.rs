@@ -19,6 +19,9 @@ use crate::{
 /// How many releases are remembered beside those that matter.
 const REMEMBERED: usize = 10;
 
+/// How many restore points one Job deletes at most: their names have to fit in it.
+const DISCARDED_AT_ONCE: usize = 200;
+
 /// All journals of one subscription.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Journals {
@@ -151,19 +154,25 @@ impl Journals {
         self.releases.iter().take(surplus).filter(|release| !keep.contains(&release.spec.digest))
     }
 
-    /// The restore points of old releases, which go with them.
+    /// The restore points of old releases, oldest first and no more than one Job deletes.
     pub(crate) fn old_restore_points(&self, keep: &BTreeSet<Digest>) -> Vec<ShortName> {
-        let points = self.old(keep).filter_map(|release| release.status.as_ref());
-        points.flat_map(|status| &status.restore_points).map(|point| point.name.clone()).collect()
+        self.old(keep).flat_map(restore_points).take(DISCARDED_AT_ONCE).cloned().collect()
     }
 
-    /// Forgets old releases.
+    /// Old releases that may be forgotten when these restore points are deleted. A release is the only record of its
+    /// restore points, so it stays as long as one of them does.
+    fn forgettable(&self, keep: &BTreeSet<Digest>, deleted: &[ShortName]) -> impl Iterator<Item = &Release> {
+        self.old(keep).filter(|release| restore_points(release).all(|point| deleted.contains(point)))
+    }
+
+    /// Forgets old releases of which nothing is left on the volume when these restore points are deleted.
     pub(crate) async fn forget_old(
         &mut self,
         cluster: &Cluster,
         keep: &BTreeSet<Digest>,
+        deleted: &[ShortName],
     ) -> Result<(), Trouble> {
-        let old: Vec<Release> = self.old(keep).cloned().collect();
+        let old: Vec<Release> = self.forgettable(keep, deleted).cloned().collect();
         for release in old {
             cluster.forget_release(&release).await?;
             self.releases.retain(|other| other.name_any() != release.name_any());
@@ -237,6 +246,10 @@ impl Journals {
     }
 }
 
+fn restore_points(release: &Release) -> impl Iterator<Item = &ShortName> {
+    release.status.iter().flat_map(|status| &status.restore_points).map(|point| &point.name)
+}
+
 /// Writes a journal and what people read of it into a status.
 fn describe(status: &mut ReleaseObjectStatus, state: &RolloutState, now: Timestamp) {
     let (reason, message) = told(state);
@@ -278,5 +291,48 @@ pub(crate) fn told(state: &RolloutState) -> (Option<String>, Option<String>) {
             Some(failure) => (Some(failure.reason.to_string()), Some(failure.message.clone())),
             None => (None, None),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daemon_cluster::ReleaseObjectSpec;
+
+    use super::*;
+
+    fn release(sequence: u64, points: &[&ShortName]) -> Release {
+        let digest = Digest::of(&sequence.to_be_bytes());
+        let spec = ReleaseObjectSpec { subscription: "shop".to_owned(), digest };
+        let restore_points = points.iter().map(|name| RestorePointRecord {
+            service: "cache".to_owned(),
+            name: (*name).clone(),
+            volume: "bundle-backup".to_owned(),
+            size: 1,
+            digest,
+            attempt: 1,
+        });
+        let status = ReleaseObjectStatus {
+            sequence,
+            restore_points: restore_points.collect(),
+            ..ReleaseObjectStatus::default()
+        };
+        Release { status: Some(status), ..Release::new(&sequence.to_string(), spec) }
+    }
+
+    #[test]
+    fn a_release_is_forgotten_with_its_last_restore_point() {
+        let [one, two]: [ShortName; 2] = ["pre-one", "pre-two"].map(|name| name.parse().unwrap());
+        let mut releases = vec![release(1, &[&one, &two]), release(2, &[])];
+        releases.extend((3..3 + REMEMBERED as u64).map(|sequence| release(sequence, &[])));
+        let journals = Journals { releases, epoch: 1 };
+        let keep = BTreeSet::new();
+        let forgotten = |deleted: &[ShortName]| {
+            let forgettable = journals.forgettable(&keep, deleted);
+            forgettable.map(ResourceExt::name_any).collect::<Vec<_>>()
+        };
+        assert_eq!(journals.old_restore_points(&keep), [one.clone(), two.clone()]);
+        assert_eq!(forgotten(&[]), ["2"], "nothing says where the files of the first lie once it is gone");
+        assert_eq!(forgotten(&[one.clone()]), ["2"]);
+        assert_eq!(forgotten(&[one, two]), ["1", "2"]);
     }
 }

@@ -84,7 +84,7 @@ impl Follower {
         }
         match state.phase {
             Phase::Kept => {
-                table.journals.forget_old(&self.cluster, &remembered(table)).await?;
+                table.journals.forget_old(&self.cluster, &remembered(table), &[]).await?;
                 self.contents.retain(|digest, _| *digest == state.release);
             }
             Phase::Refused { .. } | Phase::Superseded { .. } => self.cluster.cool_nodes(&self.name).await?,
@@ -102,7 +102,7 @@ impl Follower {
             self.cluster.drop_documents(&owner, &keep).await?;
         }
         if matches!(state.phase, Phase::Kept) {
-            table.journals.forget_old(&self.cluster, &remembered(table)).await?;
+            table.journals.forget_old(&self.cluster, &remembered(table), &[]).await?;
             // No rollout is under way, so no image has to come onto a node.
             self.cluster.cool_nodes(&self.name).await?;
         }
@@ -348,11 +348,11 @@ impl Follower {
                         RestorePointProgress::NothingToProtect => RestorePoint::NoData,
                         RestorePointProgress::Running => RestorePoint::Running,
                         RestorePointProgress::Failed { message } => RestorePoint::Failed { message },
-                        RestorePointProgress::Confirmed(record) => {
-                            // Noted first: the Job may be cleaned up.
+                        RestorePointProgress::Confirmed { record, forgotten } => {
+                            // Once it is noted nobody looks at the Job again, which says what it deleted.
+                            let keep = remembered(table);
+                            table.journals.forget_old(&self.cluster, &keep, &forgotten).await?;
                             table.journals.note_restore_point(&self.cluster, release, record).await?;
-                            // The Job has deleted the restore points of old releases.
-                            table.journals.forget_old(&self.cluster, &remembered(table)).await?;
                             RestorePoint::Confirmed
                         }
                     }

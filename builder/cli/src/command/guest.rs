@@ -23,8 +23,11 @@ enum Verb {
     Install { folder: PathBuf },
     /// Do nothing: that it runs proves that the image is on the node.
     Present,
-    /// Remove what an attempt that was cut off left.
-    Discard { path: PathBuf },
+    /// Remove what an attempt that was cut off left, or restore points of releases that are to be forgotten.
+    Discard {
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
     /// Hash and sync a restore point, give it its name, and report.
     Confirm { partial: PathBuf, named: PathBuf },
 }
@@ -36,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             daemon_backup::guest::install(Path::new("/proc/self/exe"), folder).of_kind(Kind::Machine)
         }
         Verb::Present => Ok(()),
-        Verb::Discard { path } => daemon_backup::guest::discard(path).of_kind(Kind::Machine),
+        Verb::Discard { paths } => daemon_backup::guest::discard(paths).of_kind(Kind::Machine),
         Verb::Confirm { partial, named } => {
             let confirmed = daemon_backup::guest::confirm(partial, named).of_kind(Kind::Machine)?;
             daemon_backup::guest::report(&confirmed, Path::new(TERMINATION_LOG)).of_kind(Kind::Machine)

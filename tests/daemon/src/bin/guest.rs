@@ -10,7 +10,7 @@ fn main() -> anyhow::Result<()> {
     match words.as_slice() {
         ["guest", "install", folder] => install(Path::new("/proc/self/exe"), Path::new(folder))?,
         ["guest", "present"] => {}
-        ["guest", "discard", path] => discard(Path::new(path))?,
+        ["guest", "discard", paths @ ..] => discard(paths)?,
         ["guest", "confirm", partial, named] => {
             let confirmed = confirm(Path::new(partial), Path::new(named))?;
             report(&confirmed, Path::new("/dev/termination-log"))?;
