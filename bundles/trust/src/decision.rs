@@ -1,11 +1,12 @@
 //! The decisions: pure functions of what was fetched, what is remembered, and what time it is.
 
+mod link;
 mod reason;
 
 use jiff::{SignedDuration, Timestamp};
 use registry_wire::Digest;
 
-pub use self::reason::Reason;
+pub use self::{link::RecordLink, reason::Reason};
 use crate::{
     Action, Channel, Document as _, Ignored, RecordFloor, Role, SignatureBundle, SignedRecord, Tally,
     TrustFloor, TrustedRoot, signature::signs, tally,
@@ -37,7 +38,7 @@ pub enum Decision {
 /// signatures add nothing.
 pub fn decide(
     record: &SignedRecord,
-    between: &[SignedRecord],
+    between: &[RecordLink],
     root: &TrustedRoot,
     floor: &TrustFloor,
     now: Timestamp,
@@ -122,7 +123,7 @@ fn check_place(record: &SignedRecord, root: &TrustedRoot, floor: &TrustFloor) ->
 
 fn check_new(
     record: &SignedRecord,
-    between: &[SignedRecord],
+    between: &[RecordLink],
     root: &TrustedRoot,
     floor: &TrustFloor,
     now: Timestamp,
@@ -162,25 +163,24 @@ fn check_new(
 }
 
 /// Every record from the last accepted one up to `record` names the one before it.
-fn check_chain(record: &SignedRecord, between: &[SignedRecord], last: &RecordFloor) -> Result<(), Reason> {
+fn check_chain(record: &SignedRecord, between: &[RecordLink], last: &RecordFloor) -> Result<(), Reason> {
     let version = record.document().version;
     if version == last.version {
         return Err(Reason::Equivocation { version, first: last.digest, second: record.digest() });
     }
     let mut previous = (last.version, last.digest);
-    for next in between.iter().chain([record]) {
-        let document = next.document();
-        if document.version != previous.0.saturating_add(1) {
+    for next in between.iter().chain([&RecordLink::from(record)]) {
+        if next.version != previous.0.saturating_add(1) {
             return Err(Reason::Gap {
                 from: previous.0.saturating_add(1),
-                to: document.version.saturating_sub(1),
+                to: next.version.saturating_sub(1),
             });
         }
-        let found = document.previous;
-        if document.channel != record.document().channel || found != Some(previous.1) {
-            return Err(Reason::BrokenChain { version: document.version, expected: previous.1, found });
+        let found = next.previous;
+        if next.channel != record.document().channel || found != Some(previous.1) {
+            return Err(Reason::BrokenChain { version: next.version, expected: previous.1, found });
         }
-        previous = (document.version, next.digest());
+        previous = (next.version, next.digest);
     }
     Ok(())
 }

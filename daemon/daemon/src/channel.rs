@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use bundles_trust::{
-    Action, Channel as ChannelId, Decision, SignedRecord, SignedRoot, TrustFloor, TrustRoot, TrustedRoot,
-    decide, standing,
+    Action, Channel as ChannelId, Decision, Reason, RecordLink, SignedRecord, SignedRoot, TrustFloor, TrustRoot,
+    TrustedRoot, decide, standing,
 };
 use daemon_cluster::{AcceptedRecord, Cluster, StoredFloor, Subscription};
 use daemon_plan::target::Channel;
@@ -17,14 +17,15 @@ use kube::{Api, ResourceExt};
 use registry_client::{ManifestChange, Registry};
 use registry_wire::{Digest, MediaType, Reference, RepositoryName, StoredManifest};
 
-use crate::error::{Trouble, chain};
+use crate::{
+    error::{Trouble, chain},
+    links::read_links,
+};
 
 const FLOOR: &str = "floor.json";
 const ROOT: &str = "root.json";
 const RECORD: &str = "record.json";
 const SEEN: &str = "seen-at";
-/// Longest gap of records that is followed.
-const LONGEST_GAP: u64 = 64;
 /// Most steps of the trust root in one look.
 const MOST_ROOTS: u64 = 64;
 
@@ -55,6 +56,8 @@ struct Memory {
     record: Option<SignedRecord>,
     record_text: Option<String>,
     seen_at: Option<Timestamp>,
+    /// The records after the accepted one, as far as they were read: a way that was cut off goes on from here.
+    links: Vec<RecordLink>,
 }
 
 /// A fault that a person has to mend.
@@ -210,7 +213,7 @@ fn remember(subscription: &Subscription, stored: StoredFloor, pinned_text: Strin
     }
     let seen_at = stored.texts.get(SEEN).and_then(|text| text.parse().ok());
     let source = (spec.channel.clone(), spec.trust_root.digest);
-    Ok(Memory { source, stored, floor, root, root_text, record, record_text, seen_at })
+    Ok(Memory { source, stored, floor, root, root_text, record, record_text, seen_at, links: Vec::new() })
 }
 
 /// The text of the pinned root, from the subscription or a `ConfigMap` beside it.
@@ -331,13 +334,17 @@ async fn ask(
         );
         return fault("WrongEnvironment", message);
     }
-    let between = match between(memory, document.version, registry, repository).await? {
-        Ok(between) => between,
-        Err(found) => return Ok(Some(found)),
-    };
-    match decide(&record, &between, &memory.root, &memory.floor, now) {
+    let between =
+        match read_links(&mut memory.links, &record, &memory.root, &memory.floor, registry, repository)
+            .await?
+        {
+            Ok(between) => between,
+            Err(error) => return fault("BadRecord", chain(&error)),
+        };
+    match decide(&record, between, &memory.root, &memory.floor, now) {
         Decision::Accept(floor) => {
             memory.floor = floor;
+            memory.links.clear();
             memory.record_text = Some(text_of(&found));
             memory.record = Some(record);
             memory.seen_at = Some(now);
@@ -355,28 +362,14 @@ async fn ask(
             tracing::warn!(record = document.version, %reason, "the tag names the accepted record in a form that does not stand; the stored one stays");
             Ok(None)
         }
-        Decision::Refuse(reason) => fault(reason.word(), format!("{reason}; {}", reason.hint())),
-    }
-}
-
-/// The records between the last accepted one and `version`, from their own tags.
-async fn between(
-    memory: &Memory,
-    version: u64,
-    registry: &Registry,
-    repository: &RepositoryName,
-) -> Result<Result<Vec<SignedRecord>, Fault>, registry_client::ClientError> {
-    let Some(last) = &memory.floor.record else { return Ok(Ok(Vec::new())) };
-    let mut records = Vec::new();
-    for missing in (last.version + 1..version).take(usize::try_from(LONGEST_GAP).unwrap_or(0)) {
-        let tag = memory.floor.channel.version_tag(missing);
-        let Some(found) = registry.get_manifest(repository, &Reference::Tag(tag)).await? else { break };
-        match SignedRecord::parse(&found) {
-            Ok(record) => records.push(record),
-            Err(error) => return Ok(Err(Fault("BadRecord", chain(&error)))),
+        Decision::Refuse(reason) => {
+            if matches!(reason, Reason::Gap { .. } | Reason::BrokenChain { .. }) {
+                // What was read is not what it should be, and may be mended.
+                memory.links.clear();
+            }
+            fault(reason.word(), format!("{reason}; {}", reason.hint()))
         }
     }
-    Ok(Ok(records))
 }
 
 /// Stores what must not be forgotten, if it changed.

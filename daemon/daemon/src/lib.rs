@@ -19,6 +19,7 @@ mod error;
 mod follower;
 mod health;
 mod journal;
+mod links;
 mod observe;
 mod options;
 mod preflight;

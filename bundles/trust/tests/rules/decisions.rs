@@ -6,7 +6,7 @@ use std::{
 };
 
 use bundles_trust::{
-    Action, ChannelRecord, Decision, Ignored, Reason, Role, SignedRecord, TrustFloor, TrustedKey,
+    Action, ChannelRecord, Decision, Ignored, Reason, RecordLink, Role, SignedRecord, TrustFloor, TrustedKey,
     TrustedRoot, decide, standing, verify_record,
 };
 use jiff::Timestamp;
@@ -124,7 +124,10 @@ fn the_chain_must_be_whole() {
     let third = approved(&record(Some(&second), "r3"));
     let fourth = approved(&record(Some(&third), "r4"));
     let floor = accept(&first, &floor());
-    let decide = |between: &[SignedRecord]| decide(&fourth, between, &root(), &floor, now());
+    let decide = |between: &[SignedRecord]| {
+        let between: Vec<_> = between.iter().map(RecordLink::from).collect();
+        decide(&fourth, &between, &root(), &floor, now())
+    };
     assert_eq!(decide(&[]), Decision::Refuse(Reason::Gap { from: 2, to: 3 }));
     assert_eq!(decide(std::slice::from_ref(&second)), Decision::Refuse(Reason::Gap { from: 3, to: 3 }));
     assert_eq!(decide(std::slice::from_ref(&third)), Decision::Refuse(Reason::Gap { from: 2, to: 2 }));
