@@ -4,13 +4,16 @@
 //! promotion that is cut off between the two is finished by typing it again. A channel's tag that stands behind the
 //! signed records that are there was moved back or left behind; nothing is built on it.
 
+use std::collections::BTreeSet;
+
 use bundles_release::{EnvironmentName, Release, names::SIGNATURE_PREDICATE};
 use bundles_trust::{
     Action, Channel, ChannelRecord, Document as _, Evidence, Owner, Payload, PrivateKey, Reason, ReleaseMark,
-    Role, SignatureBundle, Signed, SignedRecord, TrustRoot, standing, verify_record, verify_release,
+    Role, SignatureBundle, Signed, SignedRecord, TrustFloor, TrustRoot, standing, verify_record,
+    verify_release,
 };
 use jiff::{SignedDuration, Timestamp};
-use registry_wire::{Reference, Tag};
+use registry_wire::{Digest, Reference, Tag};
 
 use crate::{
     error::{CommandError, Kind, OfKind as _},
@@ -24,8 +27,6 @@ const APPLY_WITHIN: SignedDuration = SignedDuration::from_hours(72);
 const LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 90);
 /// A clock may be so much behind.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(5);
-/// So many records after the one of the tag, and before it, are looked at.
-const MOST_RECORDS: u64 = 64;
 
 /// What becomes of a release that the channel named before and left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(crate) enum Earlier {
     Refuse,
     /// The channel goes back to it by a rollback.
     ComeBack,
+    /// A person says that it was named before: a rollback, however long ago that was.
+    Certain,
 }
 
 /// What a channel is to run.
@@ -227,7 +230,7 @@ impl Target<'_> {
         tagged: Option<SignedRecord>,
     ) -> Result<Option<SignedRecord>, CommandError> {
         let mut newest = tagged;
-        for _ in 0..MOST_RECORDS {
+        loop {
             let tag = promotion.channel.version_tag(version_of(newest.as_ref()) + 1);
             let Some(next) = self.record_at(promotion, &tag).await? else { break };
             let expected = newest.as_ref().map(Signed::digest);
@@ -254,10 +257,30 @@ impl Target<'_> {
         let Some(newest) = newest.filter(|newest| newest.document().release.digest != release) else {
             return Ok(Action::Promote);
         };
-        let last = newest.document().version;
+        if promotion.earlier == Earlier::Certain {
+            return Ok(Action::Rollback);
+        }
+        if !self.named_before(&promotion.channel, newest, release).await? {
+            return Ok(Action::Promote);
+        }
+        match promotion.earlier {
+            Earlier::Certain | Earlier::ComeBack => Ok(Action::Rollback),
+            Earlier::Refuse => Err(CommandError::new(Kind::Trust, Reason::OldRelease { release })
+                .hint("the same command with --rollback")),
+        }
+    }
+
+    /// Whether the channel named a release before `newest`, as far back as those who follow it remember.
+    async fn named_before(
+        &self,
+        channel: &Channel,
+        newest: &SignedRecord,
+        release: Digest,
+    ) -> Result<bool, CommandError> {
         let mut expected = newest.document().previous;
-        for version in (last.saturating_sub(MOST_RECORDS).max(1)..last).rev() {
-            let tag = promotion.channel.version_tag(version);
+        let mut named = BTreeSet::from([newest.document().release.digest]);
+        for version in (1..newest.document().version).rev() {
+            let tag = channel.version_tag(version);
             let Some(record) = self.read_record(&tag).await? else { break };
             // Each is named by the next one up to the newest, which is signed: their own signatures add nothing.
             if let Some(expected) = expected.filter(|expected| *expected != record.digest()) {
@@ -266,15 +289,16 @@ impl Target<'_> {
                 return Err(CommandError::new(Kind::Trust, message).hint(who_wrote(&tag)));
             }
             if record.document().release.digest == release {
-                return match promotion.earlier {
-                    Earlier::ComeBack => Ok(Action::Rollback),
-                    Earlier::Refuse => Err(CommandError::new(Kind::Trust, Reason::OldRelease { release })
-                        .hint("the same command with --rollback")),
-                };
+                return Ok(true);
+            }
+            named.insert(record.document().release.digest);
+            // The newest is not among those that were left.
+            if named.len() > TrustFloor::MOST_RELEASES {
+                break;
             }
             expected = record.document().previous;
         }
-        Ok(Action::Promote)
+        Ok(false)
     }
 
     fn moved_back(
@@ -334,20 +358,22 @@ fn too_few(reason: Reason, root: &TrustRoot) -> CommandError {
 
 #[cfg(test)]
 mod tests {
+    use bundles_trust::SystemRandomness;
+    use registry_client::{Registry, Scheme};
+    use registry_server::{Server, ServerOptions};
+
     use super::*;
 
-    #[test]
-    fn a_record_that_newcomers_refuse_is_made_anew() {
-        let digest = registry_wire::Digest::of(b"x");
+    fn record(previous: Option<&SignedRecord>, release: Digest) -> ChannelRecord {
         let made: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
-        let record = ChannelRecord {
+        ChannelRecord {
             channel: "shop/dev".parse().unwrap(),
-            version: 1,
-            previous: None,
+            version: version_of(previous) + 1,
+            previous: previous.map(Signed::digest),
             action: Action::Promote,
-            release: ReleaseMark { version: "1".parse().unwrap(), digest, size: 1 },
+            release: ReleaseMark { version: "1".parse().unwrap(), digest: release, size: 1 },
             environment: "test".parse().unwrap(),
-            root: bundles_trust::RootMark { version: 1, digest },
+            root: bundles_trust::RootMark { version: 1, digest: Digest::of(b"root") },
             evidence: Vec::new(),
             proposed_by: Owner::development(),
             proposed_at: made,
@@ -355,9 +381,49 @@ mod tests {
             apply_by: made + APPLY_WITHIN,
             expires: made + LIFETIME,
             reason: "test".to_owned(),
-        };
-        assert!(is_taken_at(&record, made + APPLY_WITHIN));
+        }
+    }
+
+    #[test]
+    fn a_record_that_newcomers_refuse_is_made_anew() {
+        let record = record(None, Digest::of(b"x"));
+        assert!(is_taken_at(&record, record.apply_by));
         // The record holds for weeks, but a cluster that sees it now for the first time does not take it.
-        assert!(!is_taken_at(&record, made + APPLY_WITHIN + SignedDuration::from_secs(1)));
+        assert!(!is_taken_at(&record, record.apply_by + SignedDuration::from_secs(1)));
+    }
+
+    /// Clusters remember so many releases that a channel left; a record that comes back to one of them has to say so.
+    #[tokio::test]
+    async fn a_release_that_clusters_remember_was_named_before() {
+        const NAMED: u64 = 80;
+        let folder = tempfile::tempdir().unwrap();
+        let options = ServerOptions::new(([127, 0, 0, 1], 0).into(), folder.path().to_owned());
+        let server = Server::start(options).await.unwrap();
+        let address = server.address().to_string().parse().unwrap();
+        let registry = Registry::new(address, Scheme::Http).unwrap();
+        let repository = "shop".parse().unwrap();
+        let target = Target { registry: &registry, repository: &repository };
+        let key = PrivateKey::generate(&mut SystemRandomness).unwrap();
+        let release = |number: u64| Digest::of(&number.to_be_bytes());
+        let mut newest: Option<SignedRecord> = None;
+        for number in 1..=NAMED {
+            let payload = Payload::new(&record(newest.as_ref(), release(number))).unwrap();
+            let bundle = payload.sign(&key);
+            let signed = Signed::new(payload, vec![bundle]).unwrap();
+            let mut moved = Moved::default();
+            for (descriptor, bytes) in signed.blobs() {
+                target.put(&repository, &descriptor, bytes.into(), &mut moved).await.unwrap();
+            }
+            let tag = Reference::Tag(signed.document().channel.version_tag(number));
+            target.put_manifest(&repository, &tag, &signed.manifest()).await.unwrap();
+            newest = Some(signed);
+        }
+        let newest = newest.unwrap();
+        let channel = &newest.document().channel;
+        for (number, is_named) in [(1, true), (NAMED - 1, true), (NAMED + 1, false)] {
+            let found = target.named_before(channel, &newest, release(number)).await.unwrap();
+            assert_eq!(found, is_named, "release {number}");
+        }
+        server.stop().await.unwrap();
     }
 }

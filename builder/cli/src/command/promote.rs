@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
             environment: arguments.environment.clone(),
             root: &root,
             proposed_by: arguments.by.clone(),
-            earlier: if arguments.rollback { Earlier::ComeBack } else { Earlier::Refuse },
+            earlier: if arguments.rollback { Earlier::Certain } else { Earlier::Refuse },
             reason: arguments.reason.clone(),
             now: Timestamp::now(),
         };
