@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use registry_wire::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::{Channel, RootMark, SignedRecord, TrustedRoot};
+use crate::{Channel, Reason, RootMark, SignedRecord, TrustedRoot};
 
 /// The last accepted record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct TrustFloor {
     pub channel: Channel,
     /// The last trusted root.
     pub root: RootMark,
+    /// Roots that led to it step by step, the pinned one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lineage: Vec<Digest>,
     /// The last accepted record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<RecordFloor>,
@@ -44,16 +47,35 @@ impl TrustFloor {
 
     /// The floor of one who has seen nothing but the root.
     pub const fn new(channel: Channel, root: &TrustedRoot) -> Self {
-        Self { channel, root: root.mark(), record: None, releases: Vec::new() }
+        Self { channel, root: root.mark(), lineage: Vec::new(), record: None, releases: Vec::new() }
     }
 
-    /// The floor after `root` is trusted. A root never goes back.
+    /// The floor after a step to `root`, which the root of the floor led to. A root never goes back.
     #[must_use]
     pub fn with_root(mut self, root: &TrustedRoot) -> Self {
         if root.mark().version > self.root.version {
+            self.lineage.push(self.root.digest);
             self.root = root.mark();
         }
         self
+    }
+
+    /// The floor of one who pins `pinned`: a root that led to that of the floor, or a newer one, from which the way
+    /// begins anew. Another root is refused; silently going on with the old one would keep keys that a person meant to
+    /// leave.
+    pub fn with_pinned(self, pinned: &TrustedRoot) -> Result<Self, Reason> {
+        let mark = pinned.mark();
+        if mark == self.root || self.lineage.contains(&mark.digest) {
+            return Ok(self);
+        }
+        if mark.version > self.root.version {
+            return Ok(Self { root: mark, lineage: Vec::new(), ..self });
+        }
+        if mark.version == self.root.version {
+            let (expected, found) = (self.root.digest, mark.digest);
+            return Err(Reason::RootMismatch { version: mark.version, expected, found });
+        }
+        Err(Reason::RootReplayed { have: self.root.version, found: mark.version })
     }
 
     /// The floor after `record` is accepted under `root`.
@@ -70,8 +92,6 @@ impl TrustFloor {
         let surplus = releases.len().saturating_sub(Self::MOST_RELEASES);
         releases.drain(..surplus);
         Self {
-            channel: self.channel.clone(),
-            root: root.mark(),
             record: Some(RecordFloor {
                 version: document.version,
                 digest: record.digest(),
@@ -79,6 +99,7 @@ impl TrustFloor {
                 proposed_at: document.proposed_at,
             }),
             releases,
+            ..self.clone().with_root(root)
         }
     }
 }

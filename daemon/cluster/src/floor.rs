@@ -18,14 +18,15 @@ pub struct StoredFloor {
     resource_version: Option<String>,
 }
 
-fn name_of(subscription: &str) -> ShortName {
+/// Name of the `ConfigMap` that holds the floor of a subscription.
+pub fn floor_name(subscription: &str) -> ShortName {
     ShortName::of(&["trust-floor", subscription])
 }
 
 impl Cluster {
     /// Reads the floor of a subscription.
     pub async fn read_floor(&self, subscription: &str) -> Result<StoredFloor, ClusterError> {
-        let name = name_of(subscription);
+        let name = floor_name(subscription);
         let found = self
             .own::<ConfigMap>()
             .get_opt(name.as_str())
@@ -44,7 +45,7 @@ impl Cluster {
         read: &StoredFloor,
         texts: BTreeMap<String, String>,
     ) -> Result<StoredFloor, ClusterError> {
-        let name = name_of(subscription);
+        let name = floor_name(subscription);
         let object = format!("trust floor {name}");
         self.fence().check(&object)?;
         let map = ConfigMap {

@@ -36,7 +36,7 @@ pub use documents::{DocumentOwner, DocumentReference};
 pub use error::{ClusterError, Verb};
 pub use events::{EventKind, Events};
 pub use fence::Fence;
-pub use floor::StoredFloor;
+pub use floor::{StoredFloor, floor_name};
 pub use install::{DAEMON_PODS, InstallOptions, crd_names, crds, install_objects};
 pub use jobs::JobState;
 pub use lease::{HeldLease, LeaseOptions, LeaseTiming, acquire};

@@ -2,7 +2,7 @@
 //! the NAME in, and say WHY and WHO.
 
 use bundles_release::names::API_GROUP;
-use daemon_cluster::InstallOptions;
+use daemon_cluster::{InstallOptions, floor_name};
 use daemon_plan::ObjectKey;
 use registry_wire::Digest;
 
@@ -32,6 +32,11 @@ pub(crate) fn confirm_prune(home: &str, subscription: &str, release: &Digest) ->
     format!("kubectl -n {home} patch subscriptions.{API_GROUP} {subscription} --type=merge -p '{spec}'")
 }
 
+/// Forgets the trust floor of a subscription on purpose.
+pub(crate) fn forget_floor(home: &str, subscription: &str) -> String {
+    format!("kubectl -n {home} delete configmap {}", floor_name(subscription))
+}
+
 /// Deletes an object that the daemon leaves to people.
 pub(crate) fn delete(key: &ObjectKey) -> String {
     let namespace = key.namespace().map(|namespace| format!("-n {namespace} ")).unwrap_or_default();
@@ -59,6 +64,10 @@ mod tests {
         assert_eq!(
             delete(&key("", "PersistentVolumeClaim")),
             "kubectl -n shop delete persistentvolumeclaim cache"
+        );
+        assert_eq!(
+            forget_floor("bundle-system", "shop"),
+            "kubectl -n bundle-system delete configmap trust-floor-shop"
         );
         let confirm = confirm_prune("bundle-system", "shop", &release);
         let patch = confirm.split('\'').nth(1).unwrap();

@@ -18,6 +18,7 @@ use registry_client::{ManifestChange, Registry};
 use registry_wire::{Digest, MediaType, Reference, RepositoryName, StoredManifest};
 
 use crate::{
+    advice,
     error::{Trouble, chain},
     links::read_links,
 };
@@ -166,10 +167,15 @@ async fn recall(cluster: &Cluster, subscription: &Subscription) -> Result<Result
         Ok(text) => text,
         Err(fault) => return Ok(Err(fault)),
     };
-    Ok(remember(subscription, stored, text))
+    Ok(remember(subscription, cluster.home(), stored, text))
 }
 
-fn remember(subscription: &Subscription, stored: StoredFloor, pinned_text: String) -> Result<Memory, Fault> {
+fn remember(
+    subscription: &Subscription,
+    home: &str,
+    stored: StoredFloor,
+    pinned_text: String,
+) -> Result<Memory, Fault> {
     let spec = &subscription.spec;
     let broken = |message: String| Fault("BadTrustRoot", message);
     let channel: ChannelId = spec.channel.parse().map_err(|error| Fault("BadChannel", format!("{error}")))?;
@@ -195,6 +201,15 @@ fn remember(subscription: &Subscription, stored: StoredFloor, pinned_text: Strin
                 ),
             ));
         }
+        floor = floor.with_pinned(&root).map_err(|reason| {
+            let reset = advice::forget_floor(home, &subscription.name_any());
+            let message = format!(
+                "spec.trustRoot: {reason}, and the pinned one did not lead there; {}, or, to begin anew under the \
+                 pinned one and forget which records were accepted: {reset}",
+                reason.hint()
+            );
+            Fault(reason.word(), message)
+        })?;
     }
     if floor.root.version > root.mark().version {
         let text = stored.texts.get(ROOT).ok_or_else(|| lost("trust root"))?;
@@ -277,6 +292,7 @@ async fn advance_root(
             .and_then(|signed| memory.root.advance(&signed).map_err(|error| error.to_string()));
         match step {
             Ok(root) => {
+                memory.floor = memory.floor.clone().with_root(&root);
                 memory.root = root;
                 memory.root_text = text_of(&found);
             }
@@ -379,7 +395,6 @@ async fn store(
     subscription: &Subscription,
     now: Timestamp,
 ) -> Result<(), Trouble> {
-    memory.floor = memory.floor.clone().with_root(&memory.root);
     let floor = serde_json::to_string(&memory.floor).unwrap_or_default();
     let mut texts = BTreeMap::from([(FLOOR.to_owned(), floor), (ROOT.to_owned(), memory.root_text.clone())]);
     if let Some(text) = &memory.record_text {

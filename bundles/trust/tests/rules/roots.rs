@@ -1,12 +1,12 @@
 //! Trust roots: what one may say, and how one follows another.
 
 use bundles_trust::{
-    Document, DocumentError, Owner, Payload, Role, RootFault, RootRefusal, Signed, SignedRoot, TrustRoot,
-    TrustRootParts, TrustedKey, TrustedRoot,
+    Document, DocumentError, Owner, Payload, Reason, Role, RootFault, RootRefusal, Signed, SignedRoot,
+    TrustFloor, TrustRoot, TrustRootParts, TrustedKey, TrustedRoot,
 };
 use registry_wire::Digest;
 
-use crate::fixture::{channel, hours, key, now, root_parts, signed_root};
+use crate::fixture::{channel, hours, key, now, root_parts, signed_root, trusted};
 
 #[test]
 fn golden_bytes() {
@@ -278,4 +278,33 @@ fn development_roots_are_marked() {
     assert!(root.is_development());
     let text = String::from_utf8(Payload::new(&root).unwrap().bytes().to_vec()).unwrap();
     assert!(text.contains(r#""development":true"#) && text.contains(r#""owner":"development""#));
+}
+
+/// A person who pins another root means it: the floor follows or refuses, and never goes on with the old one unsaid.
+#[test]
+fn another_pinned_root() {
+    let roots = |expires| {
+        let parts = |version| TrustRootParts { expires: now() + hours(expires), ..root_parts(version) };
+        let first = trusted(parts(1));
+        let second = first.advance(&signed_root(parts(2), &["alice", "bob"])).unwrap();
+        let third = second.advance(&signed_root(parts(3), &["alice", "bob"])).unwrap();
+        [first, second, third]
+    };
+    let ([one, two, three], foreign) = (roots(1000), roots(2000));
+    let floor = TrustFloor::new(channel(), &one).with_root(&two).with_root(&three);
+    let stored = serde_json::to_string(&floor).unwrap();
+    assert_eq!(serde_json::from_str::<TrustFloor>(&stored).unwrap(), floor);
+    for ours in [&one, &two, &three] {
+        assert_eq!(floor.clone().with_pinned(ours).unwrap(), floor, "it led here");
+    }
+    assert_eq!(
+        floor.clone().with_pinned(&foreign[0]).unwrap_err(),
+        Reason::RootReplayed { have: 3, found: 1 }
+    );
+    let refused = floor.with_pinned(&foreign[2]).unwrap_err();
+    assert!(matches!(refused, Reason::RootMismatch { version: 3, .. }), "{refused}");
+    // A newer one is followed, and what led to the old one leads there no more.
+    let jumped = TrustFloor::new(channel(), &one).with_pinned(&foreign[1]).unwrap();
+    assert_eq!(jumped.root, foreign[1].mark());
+    assert_eq!(jumped.with_pinned(&one).unwrap_err(), Reason::RootReplayed { have: 2, found: 1 });
 }

@@ -137,6 +137,12 @@ async fn who_moves_tags_moves_nothing_else() {
     shop.promote(&two, Action::Rollback).await.unwrap();
     lab.wait("subscription", HOME, "shop", PATIENCE, runs("2", "Kept")).await.unwrap();
 
+    // Another root of the same version is pinned: nothing goes on under the old one as if nothing had been said.
+    let other = Shop::of_owners(registry.clone(), CHANNEL, &["alice", "bob"]).unwrap();
+    lab.bed.apply(&lab.subscription(&registry, &other.root()).to_string()).unwrap();
+    let told = doubts("RootMismatch", "kubectl -n bundle-system delete configmap trust-floor-shop");
+    lab.wait("subscription", HOME, "shop", PATIENCE, &told).await.unwrap();
+
     daemon.stop().await.unwrap();
     server.stop().await.unwrap();
     lab.bed.stop().unwrap();
