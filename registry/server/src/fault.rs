@@ -1,5 +1,7 @@
 //! Requests that are not fulfilled, and what is said about them outside and inside.
 
+use std::time::Duration;
+
 use axum::{body::Body, response::Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use registry_blobs::BlobError;
@@ -36,6 +38,12 @@ pub(crate) enum Fault {
         /// What the transport said.
         source: axum::Error,
     },
+    /// The client sends nothing more, and does not go away either.
+    #[error("nothing of the body came for {} s", silence.as_secs_f64())]
+    Silent {
+        /// For how long.
+        silence: Duration,
+    },
     /// A blocking task was lost, or there was no randomness.
     #[error("the registry failed inside")]
     Inside,
@@ -62,6 +70,9 @@ impl Fault {
             }
             Self::Refused { status, code, message, .. } => (*status, *code, message.clone()),
             Self::Cut { .. } => (StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid, self.to_string()),
+            Self::Silent { .. } => {
+                (StatusCode::REQUEST_TIMEOUT, ErrorCode::BlobUploadInvalid, self.to_string())
+            }
             Self::Inside => inside,
             Self::Meta(error) => match error {
                 MetaError::MissingReference { .. } => {

@@ -1,7 +1,7 @@
 //! From a request to its operation. One route, one `match` without a wildcard: an operation without an answer does
 //! not compile.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract, response::Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) sessions: Sessions,
     /// One permit for each request that writes an upload.
     pub(crate) uploads: Semaphore,
+    /// A body that brings nothing for so long is cut, or it would hold its permit for ever.
+    pub(crate) upload_silence: Duration,
     pub(crate) blob_limit: u64,
 }
 

@@ -41,6 +41,8 @@ pub struct ServerOptions {
     pub blob_limit: u64,
     /// Uploads that nothing was added to for so long are dropped.
     pub upload_age: Duration,
+    /// An upload whose request brings nothing for so long is cut; it can be resumed.
+    pub upload_silence: Duration,
     /// How long `stop` waits for requests that are under way.
     pub grace: Duration,
 }
@@ -53,6 +55,7 @@ impl ServerOptions {
             root,
             blob_limit: 64 * 1024 * 1024 * 1024,
             upload_age: Duration::from_hours(7 * 24),
+            upload_silence: Duration::from_mins(1),
             grace: Duration::from_secs(5),
         }
     }
@@ -139,7 +142,7 @@ pub struct Server {
 impl Server {
     /// Opens the folder and starts to serve. When this returns, requests are answered.
     pub async fn start(options: ServerOptions) -> Result<Self, ServerError> {
-        let ServerOptions { address, root, blob_limit, upload_age, grace } = options;
+        let ServerOptions { address, root, blob_limit, upload_age, upload_silence, grace } = options;
         fs::create_dir_all(&root).map_err(|source| ServerError::Root { path: root.clone(), source })?;
         let lock_path = root.join("lock");
         let lock_failed = |source| ServerError::Lock { path: lock_path.clone(), source };
@@ -165,6 +168,7 @@ impl Server {
             meta,
             sessions: Sessions::default(),
             uploads: Semaphore::new(UPLOADS as usize),
+            upload_silence,
             blob_limit,
         });
         let (stop, stopped) = oneshot::channel::<()>();

@@ -1,9 +1,9 @@
 //! Uploads: begin, append, finish, cancel, mount.
 //!
-//! A request that writes runs in a task of its own, so that a client that goes away never takes an upload along in
-//! the middle of a step: what came until then is kept, and the upload can be resumed.
+//! A request that has an upload runs in a task of its own, so that a client that goes away never takes the upload along
+//! in the middle of a step: what came until then is kept, and the upload can be resumed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{body::Body, response::Response};
 use bytes::{Bytes, BytesMut};
@@ -78,8 +78,7 @@ pub(crate) async fn start(
         UploadStart::Mount { from: None, .. } | UploadStart::Session => {}
         UploadStart::Whole(digest) => {
             let session = begin(state, repository).await?;
-            let task = write(Arc::clone(state), session, None, body, Some(digest));
-            return tokio::spawn(task).await.map_err(|_| Fault::Inside)?;
+            return uncut(write(Arc::clone(state), session, None, body, Some(digest))).await;
         }
     }
     let session = begin(state, repository).await?;
@@ -97,11 +96,22 @@ async fn begin(state: &State, repository: RepositoryName) -> Result<Session, Fau
     Ok(Session { repository, id })
 }
 
-pub(crate) async fn status(state: &State, session: Session) -> Result<Response, Fault> {
-    let upload = take(state, &session).await?;
-    let length = upload.length();
-    state.sessions.put(&session.id, upload);
-    Ok(session.answer(StatusCode::NO_CONTENT, length))
+/// Ends the work whatever becomes of who waits for it.
+async fn uncut(
+    work: impl Future<Output = Result<Response, Fault>> + Send + 'static,
+) -> Result<Response, Fault> {
+    tokio::spawn(work).await.map_err(|_| Fault::Inside)?
+}
+
+pub(crate) async fn status(state: &Arc<State>, session: Session) -> Result<Response, Fault> {
+    let state = Arc::clone(state);
+    uncut(async move {
+        let upload = take(&state, &session).await?;
+        let length = upload.length();
+        state.sessions.put(&session.id, upload);
+        Ok(session.answer(StatusCode::NO_CONTENT, length))
+    })
+    .await
 }
 
 /// Adds a body to an upload, and with a digest finishes it.
@@ -124,17 +134,20 @@ pub(crate) async fn add(
             }
         },
     };
-    let task = write(Arc::clone(state), session, range, body, digest);
-    tokio::spawn(task).await.map_err(|_| Fault::Inside)?
+    uncut(write(Arc::clone(state), session, range, body, digest)).await
 }
 
-pub(crate) async fn cancel(state: &State, session: Session) -> Result<Response, Fault> {
-    let upload = take(state, &session).await?;
-    let discarded = blocking(move || upload.discard()).await;
-    state.sessions.forget(&session.id);
-    discarded?;
-    state.meta.end_upload(&session.repository, &session.id).await?;
-    Ok(Answer::new(StatusCode::NO_CONTENT).finish())
+pub(crate) async fn cancel(state: &Arc<State>, session: Session) -> Result<Response, Fault> {
+    let state = Arc::clone(state);
+    uncut(async move {
+        let upload = take(&state, &session).await?;
+        let discarded = blocking(move || upload.discard()).await;
+        state.sessions.forget(&session.id);
+        discarded?;
+        state.meta.end_upload(&session.repository, &session.id).await?;
+        Ok(Answer::new(StatusCode::NO_CONTENT).finish())
+    })
+    .await
 }
 
 /// Takes an upload, if it is one of this repository.
@@ -162,7 +175,7 @@ async fn write(
         return Err(session.disorder(format!("chunk {range} came after {length} bytes"), length));
     }
     let limit = range.map_or(state.blob_limit, |range| state.blob_limit.min(range.last + 1));
-    let upload = match receive(upload, body, limit).await {
+    let upload = match receive(upload, body, limit, state.upload_silence).await {
         Ok(upload) => upload,
         Err(Received::Cut(upload, fault)) => {
             tracing::info!(repository = %session.repository, session = %session.id, bytes = upload.length(), "an upload was cut");
@@ -201,28 +214,29 @@ fn created(repository: &RepositoryName, digest: &Digest) -> Response {
 
 /// Why a body did not come whole.
 enum Received {
-    /// The client went away; the upload holds what came.
+    /// The client went away or fell silent; the upload holds what came.
     Cut(Box<Upload>, Fault),
     /// The upload is gone.
     Lost(Fault),
 }
 
 /// Writes a body to an upload. The next bytes are received while the last ones are hashed and written.
-async fn receive(upload: Upload, body: Body, limit: u64) -> Result<Upload, Received> {
+async fn receive(upload: Upload, body: Body, limit: u64, silence: Duration) -> Result<Upload, Received> {
     let mut stream = body.into_data_stream();
     let mut writing = append(upload, Bytes::new(), limit);
     loop {
         let mut buffer = BytesMut::new();
         let end = loop {
-            match stream.next().await {
-                Some(Ok(chunk)) => {
+            match tokio::time::timeout(silence, stream.next()).await {
+                Err(_) => break Some(Some(Fault::Silent { silence })),
+                Ok(Some(Ok(chunk))) => {
                     buffer.extend_from_slice(&chunk);
                     if buffer.len() >= BUFFER {
                         break None;
                     }
                 }
-                Some(Err(source)) => break Some(Some(source)),
-                None => break Some(None),
+                Ok(Some(Err(source))) => break Some(Some(Fault::Cut { source })),
+                Ok(None) => break Some(None),
             }
         };
         let written = |result: Result<Result<Upload, _>, _>| match result {
@@ -235,9 +249,7 @@ async fn receive(upload: Upload, body: Body, limit: u64) -> Result<Upload, Recei
         match end {
             None => {}
             Some(None) => return written(writing.await),
-            Some(Some(source)) => {
-                return Err(Received::Cut(Box::new(written(writing.await)?), Fault::Cut { source }));
-            }
+            Some(Some(fault)) => return Err(Received::Cut(Box::new(written(writing.await)?), fault)),
         }
     }
 }
@@ -250,4 +262,65 @@ fn append(
     tokio::task::spawn_blocking(
         move || if bytes.is_empty() { Ok(upload) } else { upload.append(&bytes, limit) },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use registry_blobs::BlobStore;
+    use registry_meta::MetaStore;
+    use tokio::{sync::Semaphore, time::sleep};
+
+    use super::*;
+    use crate::sessions::Sessions;
+
+    const MOMENT: Duration = Duration::from_millis(5);
+
+    /// What is said of an upload once nobody has it any more.
+    async fn said(state: &Arc<State>, session: &Session) -> Option<StatusCode> {
+        for _ in 0..400 {
+            match status(state, session.clone()).await {
+                Ok(answer) => return Some(answer.status()),
+                Err(Fault::Refused { status: StatusCode::CONFLICT, .. }) => sleep(MOMENT).await,
+                Err(Fault::Refused { status, .. }) => return Some(status),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        None
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_leaves_no_upload_busy() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = Arc::new(State {
+            blobs: BlobStore::open(folder.path()).unwrap(),
+            meta: MetaStore::open(&folder.path().join("meta.sqlite")).await.unwrap(),
+            sessions: Sessions::default(),
+            uploads: Semaphore::new(1),
+            upload_silence: MOMENT,
+            blob_limit: 1,
+        });
+        // The client goes away at each point at which the request waits.
+        for looks in 1..8 {
+            for cancels in [false, true] {
+                let session = begin(&state, "shop".parse().unwrap()).await.unwrap();
+                // As after a restart: the upload has to be taken up from its file.
+                state.sessions.forget(&session.id);
+                let (state_of, asked) = (Arc::clone(&state), session.clone());
+                let mut request = Box::pin(async move {
+                    if cancels { cancel(&state_of, asked).await } else { status(&state_of, asked).await }
+                });
+                for _ in 0..looks {
+                    if request.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                        break;
+                    }
+                    sleep(MOMENT).await;
+                }
+                drop(request);
+                let expected = if cancels { StatusCode::NOT_FOUND } else { StatusCode::NO_CONTENT };
+                assert_eq!(said(&state, &session).await, Some(expected), "{looks} looks, cancels: {cancels}");
+            }
+        }
+    }
 }

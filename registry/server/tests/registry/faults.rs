@@ -7,16 +7,19 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use registry_client::{BlobSource, ClientError, Pushed};
+use registry_server::{Server, ServerOptions};
 use registry_wire::{Descriptor, Digest, MediaType};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    time::timeout,
 };
 
-use crate::world::{World, client, files, noise, push, repository, serve, tag};
+use crate::world::{World, client, files, http, noise, push, repository, serve, tag};
 
 /// What the proxy does to a connection.
 #[derive(Debug, Clone, Default)]
@@ -244,6 +247,28 @@ async fn a_registry_that_is_down_is_unknown_not_absent() {
     let registry = client(&server.address().to_string(), 1);
     assert_eq!(registry.get_manifest(&name, &tag("v1")).await.unwrap(), Some(image));
     assert!(files(&root.path().join("uploads")).is_empty());
+}
+
+#[tokio::test]
+async fn who_falls_silent_in_the_middle_of_an_upload_gives_it_free() {
+    let root = tempfile::tempdir().unwrap();
+    let mut options = ServerOptions::new(([127, 0, 0, 1], 0).into(), root.path().to_owned());
+    options.upload_silence = Duration::from_millis(200);
+    let server = Server::start(options).await.unwrap();
+    let url = |path: &str| format!("http://{}{path}", server.address());
+    let started = http().post(url("/v2/a/blobs/uploads/")).send().await.unwrap();
+    let place = started.headers()["location"].to_str().unwrap().to_owned();
+    let mut silent = TcpStream::connect(server.address()).await.unwrap();
+    let head = format!("PATCH {place} HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc");
+    silent.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 1024];
+    let length =
+        timeout(Duration::from_secs(60), silent.read(&mut answer)).await.expect("it is cut").unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]);
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    let asked = http().get(url(&place)).send().await.unwrap();
+    assert_eq!((asked.status().as_u16(), asked.headers()["range"].to_str().unwrap()), (204, "0-2"));
+    server.stop().await.unwrap();
 }
 
 /// A file system of its own, unmounted on drop.
