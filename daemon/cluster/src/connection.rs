@@ -10,8 +10,8 @@ use kube::{
 
 use crate::{ClusterError, Fence, Verb, resources::Resources};
 
-/// A request takes at most this long: less than a lease lives on after its last renewal, so that no write of ours
-/// arrives when another process leads.
+/// Connecting takes at most this long, and so does each wait for more of an answer. A write of the daemon ends with its
+/// lease besides.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connects through a kubeconfig. There is no default context: who changes a cluster names it.
@@ -69,9 +69,10 @@ impl Cluster {
         Self { client, home: home.into(), fence: Fence::open(), resources: Resources::default() }
     }
 
-    /// The same cluster, written to only while the fence is open.
+    /// The same cluster, written to only while the fence is open. Called on a runtime.
     #[must_use]
     pub fn fenced(mut self, fence: Fence) -> Self {
+        self.client = fence.around(self.client);
         self.fence = fence;
         self
     }

@@ -1,9 +1,12 @@
 //! The lease: one daemon leads, others wait.
 //!
-//! Why two never write at once: a holder renews every `retry`; if it could not for `renew`, its fence closes and it
-//! stops. Others take the lease only after they saw it unchanged for `duration`, which is longer, and by
-//! compare-and-swap on the resource version. What is left is a request of the old holder under way for longer than
-//! `duration - renew`; requests time out before that, and journals are compare-and-swap with the epoch.
+//! Why two never write at once: a holder renews every `retry`; if it could not for `renew`, its fence closes, its writes
+//! that are under way are given up, and it stops. Others take the lease only after they saw it unchanged for `duration`,
+//! which is longer, and by compare-and-swap on the resource version. What is left is a request that the API server has,
+//! and ends later than `duration - renew` after it was given up. Journals are compare-and-swap with the epoch.
+//!
+//! The epoch rises above every stored one whenever the lease is taken. When somebody deleted the lease, whoever held it
+//! may still write: it is put back as held by nobody who is known, and waited for as any other.
 
 use std::time::Duration;
 
