@@ -8,7 +8,7 @@
 //! Whoever builds holds the store's lock; whoever only reads needs none, since nothing visible ever changes.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Read as _, Write},
     path::{Path, PathBuf},
 };
@@ -104,6 +104,11 @@ pub enum StoreError {
 impl Store {
     /// Opens the store in `root`, which is made if it is not there. Waits while another build holds it.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
+        Self::open_saying(root, || {})
+    }
+
+    /// The same, and says once that another build has to be waited for.
+    pub fn open_saying(root: &Path, waits: impl FnOnce()) -> Result<Self, StoreError> {
         let write = |path: &Path| {
             let path = path.to_owned();
             move |source| StoreError::Write { path, source }
@@ -119,7 +124,15 @@ impl Store {
             .write(true)
             .open(&lock_path)
             .map_err(write(&lock_path))?;
-        lock.lock().map_err(|source| StoreError::Lock { path: root.to_owned(), source })?;
+        let lock_failed = |source| StoreError::Lock { path: root.to_owned(), source };
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                waits();
+                lock.lock().map_err(lock_failed)?;
+            }
+            Err(TryLockError::Error(source)) => return Err(lock_failed(source)),
+        }
         let format_path = root.join("format");
         match fs::read_to_string(&format_path) {
             Ok(found) if found == FORMAT => {}
@@ -316,6 +329,19 @@ mod tests {
         let digest = store.put_blob(b"whole").unwrap();
         assert!(store.has_blob(&digest, 5) && !store.has_blob(&digest, 4));
         assert_eq!(fs::read(store.blob_path(&digest)).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn who_waits_for_another_build_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut other = Some(Store::open_saying(folder.path(), || panic!("nobody else is there")).unwrap());
+        let waited = std::cell::Cell::new(false);
+        Store::open_saying(folder.path(), || {
+            waited.set(true);
+            other.take();
+        })
+        .unwrap();
+        assert!(waited.get());
     }
 
     #[test]

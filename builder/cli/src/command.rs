@@ -72,7 +72,9 @@ pub(crate) enum Command {
 impl Context {
     /// Opens the store, once for a whole command. Waits while another build holds it.
     pub(crate) fn open_store(&self) -> Result<Store, CommandError> {
-        Store::open(&self.home.store()).of_kind(Kind::Machine)
+        let folder = self.home.store();
+        let waits = || self.report.note(&format!("waiting for another build that uses {}", folder.display()));
+        Store::open_saying(&folder, waits).of_kind(Kind::Machine)
     }
 }
 

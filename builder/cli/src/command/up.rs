@@ -233,9 +233,9 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
                 arguments: &arguments.cluster,
                 choice: &choice,
                 target: &target,
-                store: &store,
                 progress: &progress,
             },
+            store,
             &daemon_image,
             &document,
             release.digest(),
@@ -261,21 +261,23 @@ struct InCluster<'a> {
     arguments: &'a ClusterArguments,
     choice: &'a ClusterChoice,
     target: &'a Target<'a>,
-    store: &'a Store,
     progress: &'a Progress,
 }
 
 async fn run_in_cluster(
     place: &InCluster<'_>,
+    store: Store,
     daemon_image: &PlatformImage,
     document: &Document,
     release: Digest,
     trust: &DevelopmentTrust,
     context: &Context,
 ) -> Result<(), CommandError> {
-    let InCluster { arguments, choice, target, store, progress } = place;
+    let InCluster { arguments, choice, target, progress } = place;
     let cluster = choice.connect().await?;
-    target.push_image(daemon_image, store, progress).await?;
+    target.push_image(daemon_image, &store, progress).await?;
+    // All is pushed: following may take long, and other builds need not wait for it.
+    drop(store);
     let registry = arguments.registry.as_ref().map(ToString::to_string).unwrap_or_default();
     let repository = target.repository;
     let image =
