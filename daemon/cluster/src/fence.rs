@@ -80,7 +80,7 @@ impl Fence {
             }
             sleep(left).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     pub(crate) fn check(&self, object: &str) -> Result<(), ClusterError> {
@@ -114,7 +114,7 @@ mod tests {
             (received, renewal.is_open())
         });
         let map = ConfigMap::default();
-        let written = timeout(Duration::from_secs(60), api.create(&PostParams::default(), &map)).await;
+        let written = timeout(Duration::from_mins(1), api.create(&PostParams::default(), &map)).await;
         let error = written.expect("it is given up").unwrap_err();
         assert!(matches!(&error, kube::Error::Service(cause) if cause.is::<GivenUp>()), "{error:?}");
         let (received, was_open) = server.await.unwrap();

@@ -272,13 +272,12 @@ async fn renew(
                 // Our own write may have arrived although its answer did not: read what is there now.
                 if let Ok(Ok(current)) = timeout(left, api.get_opt(&options.name)).await {
                     // A lease that is gone is free for others, so it is lost as well.
-                    match current.filter(|current| holder(current) == Some(&options.identity)) {
-                        Some(current) => lease = current,
-                        None => {
-                            fence.extend(Instant::now());
-                            break;
-                        }
-                    }
+                    let Some(current) = current.filter(|current| holder(current) == Some(&options.identity))
+                    else {
+                        fence.extend(Instant::now());
+                        break;
+                    };
+                    lease = current;
                 }
             }
             Err(_) => {}

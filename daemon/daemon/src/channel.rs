@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use bundles_trust::{
-    Action, Channel as ChannelId, Decision, Reason, RecordLink, SignedRecord, SignedRoot, TrustFloor, TrustRoot,
-    TrustedRoot, decide, standing,
+    Action, Channel as ChannelId, Decision, Reason, RecordLink, SignedRecord, SignedRoot, TrustFloor,
+    TrustRoot, TrustedRoot, decide, standing,
 };
 use daemon_cluster::{AcceptedRecord, Cluster, StoredFloor, Subscription};
 use daemon_plan::target::Channel;

@@ -332,7 +332,7 @@ mod tests {
         };
         assert_eq!(journals.old_restore_points(&keep), [one.clone(), two.clone()]);
         assert_eq!(forgotten(&[]), ["2"], "nothing says where the files of the first lie once it is gone");
-        assert_eq!(forgotten(&[one.clone()]), ["2"]);
+        assert_eq!(forgotten(std::slice::from_ref(&one)), ["2"]);
         assert_eq!(forgotten(&[one, two]), ["1", "2"]);
     }
 }

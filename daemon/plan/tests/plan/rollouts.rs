@@ -329,7 +329,7 @@ fn what_is_no_longer_trusted_is_not_written() {
         let at = |change: fn(&mut World)| {
             let mut world = World::installed();
             world.promote("b");
-            while !world.journals.get(&digest("b")).is_some_and(|journal| journal.phase.name() == phase) {
+            while world.journals.get(&digest("b")).is_none_or(|journal| journal.phase.name() != phase) {
                 world.turn(Weather::Fair);
             }
             let writes = world.writes;

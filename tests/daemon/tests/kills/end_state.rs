@@ -67,7 +67,7 @@ impl EndState {
             (Some(first), Some(uid)) if first == uid => "first",
             _ => "another",
         };
-        let Some(shown) = shown(kind, object) else { return };
+        let shown = shown(kind, object);
         let mut shown = said(&shown, words);
         shown["life"] = json!(life);
         // Pods of a set that makes up their names are told apart by what they run.
@@ -91,11 +91,11 @@ impl EndState {
             if one != two {
                 for (sign, list, rest) in [('-', one, two), ('+', two, one)] {
                     for object in list.iter().filter(|object| !rest.contains(object)) {
-                        text.push_str(&format!("{sign} {key}: {object}\n"));
+                        text.extend([&sign.to_string(), " ", key, ": ", &object.to_string(), "\n"]);
                     }
                 }
                 if one.len() != two.len() {
-                    text.push_str(&format!("  {key}: {} became {}\n", one.len(), two.len()));
+                    text.extend(["  ", key, ": ", &format!("{} became {}\n", one.len(), two.len())]);
                 }
             }
         }
@@ -140,8 +140,8 @@ fn is_of_earlier_release(kind: &str, key: &str, shown: &Value) -> bool {
     }
 }
 
-/// What counts of an object; none if nothing does.
-fn shown(kind: &str, object: &Value) -> Option<Value> {
+/// What counts of an object.
+fn shown(kind: &str, object: &Value) -> Value {
     let metadata = json!({
         "labels": object["metadata"]["labels"],
         "annotations": without(&object["metadata"]["annotations"], &ANNOTATIONS_OF_OTHERS),
@@ -166,7 +166,7 @@ fn shown(kind: &str, object: &Value) -> Option<Value> {
             "spec": object["spec"],
             "replicas": status["replicas"], "ready": status["readyReplicas"], "updated": status["updatedReplicas"],
         }),
-        "Pod" => return Some(pod(object)),
+        "Pod" => return pod(object),
         _ => json!({ "spec": without(&object["spec"], &["clusterIP", "clusterIPs"]) }),
     };
     // A claim and a Job are noted by controllers as they please.
@@ -175,7 +175,7 @@ fn shown(kind: &str, object: &Value) -> Option<Value> {
         "Job" => json!({ "labels": metadata["labels"], "annotations": metadata["annotations"] }),
         _ => metadata,
     };
-    Some(json!({ "metadata": metadata, "object": part }))
+    json!({ "metadata": metadata, "object": part })
 }
 
 fn release(status: &Value) -> Value {

@@ -296,7 +296,7 @@ async fn status(cluster: &Cluster) -> Result<SubscriptionStatus> {
     Ok(found.status.unwrap_or_default())
 }
 
-fn ready<'a>(status: &'a SubscriptionStatus) -> Option<(&'a str, &'a str)> {
+fn ready(status: &SubscriptionStatus) -> Option<(&str, &str)> {
     let ready = status.conditions.iter().find(|condition| condition.kind == "Ready")?;
     Some((&ready.reason, &ready.message))
 }

@@ -5,6 +5,7 @@
 //! what one kill leaves behind is seen at the next.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of this test are tests too")]
+#![allow(clippy::print_stdout, reason = "the coverage is for people")]
 
 mod call;
 mod end_state;
