@@ -11,7 +11,7 @@ use bundles_release::{
 use crate::{
     error::{CommandError, Kind, OfKind as _},
     images::PlatformImage,
-    platform::PlatformFolder,
+    platform::{PlatformFolder, no_environments},
 };
 
 /// The version of the daemon that reads the releases of this program.
@@ -44,10 +44,7 @@ pub(crate) fn compose(
         environments.push(EnvironmentParts { name: environment.name.clone(), parts });
     }
     if environments.is_empty() {
-        let message = format!("{} has no environments", folder.root.display());
-        return Err(
-            CommandError::new(Kind::Input, message).hint("write environments/test.toml, which may be empty")
-        );
+        return Err(no_environments(&folder.root));
     }
     let (major, minor) = KUBERNETES_REQUIRED;
     let parts = ReleaseParts {

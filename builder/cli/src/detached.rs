@@ -2,13 +2,14 @@
 
 use std::{
     fs, io,
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
+use registry_wire::RegistryAddress;
 use serde::{Deserialize, Serialize};
 
 /// How long a registry may take to answer after its start.
@@ -36,6 +37,11 @@ pub(crate) enum Start {
     Running,
     /// It was started now.
     Started,
+    /// It listened elsewhere; it was ended and started again, with the same data.
+    Moved {
+        /// Where it listened.
+        from: SocketAddr,
+    },
 }
 
 /// Whether there was something to stop.
@@ -77,14 +83,6 @@ pub(crate) enum RegistryProcessError {
         /// Its log.
         log: PathBuf,
     },
-    /// Another address was asked for than the one where it listens.
-    #[error("the embedded registry listens on {running} already, not on {wanted}")]
-    OtherAddress {
-        /// Where it listens.
-        running: SocketAddr,
-        /// Where it should.
-        wanted: SocketAddr,
-    },
     /// Another program listens there.
     #[error("another program listens on {address}")]
     Taken {
@@ -121,18 +119,19 @@ pub(crate) fn running(folder: &Path) -> Result<Option<RegistryProcess>, Registry
 }
 
 /// Makes sure that a registry with its data below `folder` listens on `wanted`, or anywhere near it when the port is
-/// taken and the caller does not insist.
+/// taken and the caller does not insist. One that listens elsewhere goes on there, unless the caller insists.
 pub(crate) fn start(
     executable: &Path,
     folder: &Path,
     wanted: SocketAddr,
     insist: bool,
 ) -> Result<(RegistryProcess, Start), RegistryProcessError> {
+    let mut moved = None;
     if let Some(process) = running(folder)? {
-        if insist && process.address != wanted {
-            return Err(RegistryProcessError::OtherAddress { running: process.address, wanted });
+        if !insist || process.address == wanted {
+            return Ok((process, Start::Running));
         }
-        return Ok((process, Start::Running));
+        moved = Some(process.address);
     }
     let path = record_path(folder);
     let record = |source| RegistryProcessError::Record { path: path.clone(), source };
@@ -141,6 +140,9 @@ pub(crate) fn start(
     let is_taken = TcpStream::connect(wanted).is_ok();
     if is_taken && insist {
         return Err(RegistryProcessError::Taken { address: wanted });
+    }
+    if moved.is_some() {
+        stop(folder)?;
     }
     let address = if is_taken { free_port(wanted).map_err(RegistryProcessError::Spawn)? } else { wanted };
     let log_path = folder.join("registry.log");
@@ -171,7 +173,21 @@ pub(crate) fn start(
     let temporary = path.with_extension("new");
     let text = serde_json::to_vec(&process).map_err(io::Error::from).map_err(record)?;
     fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &path)).map_err(record)?;
-    Ok((process, Start::Started))
+    Ok((process, moved.map_or(Start::Started, |from| Start::Moved { from })))
+}
+
+/// Where `bundle up` has its registry listen, and whether nothing else will do: where the caller says; else where the
+/// nodes of a cluster look for it, if that is an address of this machine.
+pub(crate) fn wanted_address(
+    listen: Option<SocketAddr>,
+    for_nodes: Option<&RegistryAddress>,
+) -> (SocketAddr, bool) {
+    let is_ours = |address: &SocketAddr| TcpListener::bind((address.ip(), 0)).is_ok();
+    let for_nodes = for_nodes.and_then(|address| address.to_string().parse().ok()).filter(is_ours);
+    match listen.or(for_nodes) {
+        Some(address) => (address, true),
+        None => (SocketAddr::from(([127, 0, 0, 1], 5000)), false),
+    }
 }
 
 /// Ends the recorded registry, if it is alive, and forgets it.
@@ -199,7 +215,7 @@ fn record_path(folder: &Path) -> PathBuf {
 }
 
 fn free_port(near: SocketAddr) -> io::Result<SocketAddr> {
-    std::net::TcpListener::bind((near.ip(), 0))?.local_addr()
+    TcpListener::bind((near.ip(), 0))?.local_addr()
 }
 
 /// Field 22 of /proc/PID/stat (proc(5)); none when the process is gone or waits only to be collected.
@@ -236,6 +252,24 @@ mod tests {
         assert_eq!(stop(folder.path()).unwrap(), Stop::NotRunning);
         fs::write(record_path(folder.path()), b"{").unwrap();
         assert!(matches!(running(folder.path()), Err(RegistryProcessError::Form { .. })));
+    }
+
+    #[test]
+    fn a_registry_listens_where_nodes_look_for_it() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let cases = [
+            (None, None, "127.0.0.1:5000", false),
+            (None, Some("127.0.0.2:5000"), "127.0.0.2:5000", true),
+            (Some("127.0.0.1:6000"), Some("127.0.0.2:5000"), "127.0.0.1:6000", true),
+            // Nobody has this one (RFC 5737), and a name may be that of a door in front of this machine.
+            (None, Some("192.0.2.1:5000"), "127.0.0.1:5000", false),
+            (None, Some("registry.example:5000"), "127.0.0.1:5000", false),
+        ];
+        for (listen, for_nodes, expected, insists) in cases {
+            let for_nodes: Option<RegistryAddress> = for_nodes.map(|text| text.parse().unwrap());
+            let wanted = wanted_address(listen.map(address), for_nodes.as_ref());
+            assert_eq!(wanted, (address(expected), insists), "{listen:?} {for_nodes:?}");
+        }
     }
 
     #[test]

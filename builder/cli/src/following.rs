@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use daemon_cluster::{Cluster, Condition, ConditionStatus, DAEMON_PODS, Subscription, SubscriptionStatus};
-use daemon_plan::pods::pod_failure;
+use daemon_plan::{ObjectKey, Uid, pods::pod_failure};
 use jiff::Timestamp;
 use registry_wire::Digest;
 use serde_json::Value;
@@ -101,6 +101,21 @@ async fn daemon_failure(
     let failure = |pod: &Value| pod_failure(pod, since, Timestamp::now());
     let pods = pods.map_err(of_cluster)?;
     Ok(pods.iter().filter(has_image).find_map(failure).map(|failure| failure.message))
+}
+
+/// Ends pods of the daemon whose image did not come: an earlier try has them wait for minutes before the next.
+pub(crate) async fn end_waiting_pods(cluster: &Cluster, image: &str) -> Result<(), CommandError> {
+    let now = Timestamp::now();
+    let pods =
+        cluster.list("", "v1", "Pod", Some(cluster.home()), Some(DAEMON_PODS)).await.map_err(of_cluster)?;
+    for pod in pods.iter().filter(|pod| pod["spec"]["containers"][0]["image"] == image) {
+        if let (Some(_), Ok(key)) = (pod_failure(pod, now, now), ObjectKey::of(pod))
+            && let Some(Ok(uid)) = pod["metadata"]["uid"].as_str().map(str::parse::<Uid>)
+        {
+            cluster.delete_life(&key, &uid).await.map_err(of_cluster)?;
+        }
+    }
+    Ok(())
 }
 
 /// Follows the rollout, telling each change, until the release is kept, taken back, or refused, or the limit is over.

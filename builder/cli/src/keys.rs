@@ -55,6 +55,12 @@ pub(crate) enum KeyFileAccessError {
         /// The file.
         path: PathBuf,
     },
+    /// The second password is another than the first.
+    #[error("the passwords for {} differ; nothing was written", path.display())]
+    NotRepeated {
+        /// The file.
+        path: PathBuf,
+    },
     /// A key cannot be made.
     #[error("a key cannot be made")]
     Generate(#[source] KeyError),
@@ -94,9 +100,10 @@ pub(crate) fn open(path: &Path) -> Result<PrivateKey, CommandError> {
 impl From<KeyFileAccessError> for CommandError {
     fn from(error: KeyFileAccessError) -> Self {
         let (kind, hint) = match &error {
-            KeyFileAccessError::Read { .. } => {
+            KeyFileAccessError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 (Kind::Input, "bundle key generate NAME makes NAME.key and NAME.pub")
             }
+            KeyFileAccessError::Read { .. } => return Self::new(Kind::Input, error),
             KeyFileAccessError::Private { source: KeyFileError::Password, .. } => {
                 (Kind::Trust, "set BUNDLE_PASSWORD to the password of this key, or type it at the terminal")
             }
@@ -109,10 +116,13 @@ impl From<KeyFileAccessError> for CommandError {
             KeyFileAccessError::NoPassword { .. } => {
                 (Kind::Usage, "set BUNDLE_PASSWORD, or run it at a terminal")
             }
-            KeyFileAccessError::Write { .. } => {
+            KeyFileAccessError::Write { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
                 (Kind::Machine, "choose another name: keys are never overwritten")
             }
-            KeyFileAccessError::Generate(_) | KeyFileAccessError::Encrypt { .. } => {
+            KeyFileAccessError::Write { .. }
+            | KeyFileAccessError::NotRepeated { .. }
+            | KeyFileAccessError::Generate(_)
+            | KeyFileAccessError::Encrypt { .. } => {
                 return Self::new(Kind::Machine, error);
             }
         };
@@ -171,7 +181,24 @@ pub(crate) fn password(
     if let Some(password) = PASSWORD_VARIABLES.iter().find_map(|name| environment(name)) {
         return Ok(password.into_bytes());
     }
-    rpassword::prompt_password(format!("Password for {}: ", path.display()))
+    typed(path, "Password for")
+}
+
+/// The password for a key that is to be made: at the terminal it is asked twice, since a slip would lose the key.
+pub(crate) fn new_password(
+    path: &Path,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<u8>, KeyFileAccessError> {
+    if let Some(password) = PASSWORD_VARIABLES.iter().find_map(|name| environment(name)) {
+        return Ok(password.into_bytes());
+    }
+    let first = typed(path, "Password for")?;
+    let second = typed(path, "The same again for")?;
+    if first == second { Ok(first) } else { Err(KeyFileAccessError::NotRepeated { path: path.to_owned() }) }
+}
+
+fn typed(path: &Path, prompt: &str) -> Result<Vec<u8>, KeyFileAccessError> {
+    rpassword::prompt_password(format!("{prompt} {}: ", path.display()))
         .map(String::into_bytes)
         .map_err(|_| KeyFileAccessError::NoPassword { path: path.to_owned() })
 }

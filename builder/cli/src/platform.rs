@@ -76,6 +76,12 @@ pub(crate) enum LockFileError {
     },
 }
 
+/// Nothing can be rendered, released or run.
+pub(crate) fn no_environments(root: &Path) -> CommandError {
+    let message = format!("{} has no environments", root.display());
+    CommandError::new(Kind::Input, message).hint("write environments/test.toml, which may be empty")
+}
+
 fn list(reasons: &[Staleness]) -> String {
     reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
@@ -120,6 +126,9 @@ impl PlatformFolder {
             (None, [only]) => Some(only),
             (None, _) => known.iter().find(|one| one.name.as_str() == "test"),
         };
+        if known.is_empty() {
+            return Err(no_environments(&self.root));
+        }
         found.copied().ok_or_else(|| {
             let names = known.iter().map(|one| one.name.to_string()).collect::<Vec<_>>().join(", ");
             let message = match asked {
@@ -177,7 +186,25 @@ impl PlatformFolder {
                 Freshness::Stale(reasons) => Err(LockFileError::Stale { path, reasons }),
             }
         };
-        checked().of_kind(Kind::Input).map_err(|error| error.hint(self.command("lock")))
+        checked().map_err(|error| self.of_lock(error))
+    }
+
+    /// An error of the lock file, with what helps.
+    pub(crate) fn of_lock(&self, error: LockFileError) -> CommandError {
+        let hint = match &error {
+            LockFileError::Missing { .. } | LockFileError::Stale { .. } => self.command("lock"),
+            LockFileError::Invalid { path, .. } | LockFileError::TooLarge { path } => {
+                let path = path.display();
+                format!(
+                    "git checkout {path} if that brings a whole one back; else rm {path}, then {}",
+                    self.command("lock")
+                )
+            }
+            LockFileError::Read { .. } | LockFileError::Write { .. } => {
+                return CommandError::new(Kind::Machine, error);
+            }
+        };
+        CommandError::new(Kind::Input, error).hint(hint)
     }
 
     /// Writes the lock: whole or not at all.

@@ -65,7 +65,7 @@ impl LoadError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoPlatform { .. } | Self::ReadFolder { .. } => {
-                Some("name the folder that holds bundle.toml, as in `bundle build recipes`".to_owned())
+                Some("name the folder that holds bundle.toml, and see that it can be read".to_owned())
             }
             Self::NotText { .. } | Self::TooLarge { .. } => {
                 Some("put it into the image with [[image.files]] instead".to_owned())

@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     match &arguments.verb {
         Verb::Generate { name } => {
             let private = keys::with_ending(name, "key");
-            let password = keys::password(&private, |name| std::env::var(name).ok())?;
+            let password = keys::new_password(&private, |name| std::env::var(name).ok())?;
             let key = keys::generate(name, &password, &mut SystemRandomness)?;
             let public = keys::with_ending(name, "pub");
             let lines =

@@ -44,7 +44,7 @@ struct Document {
 /// Runs the verb.
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), CommandError> {
     let folder = PlatformFolder::open(arguments.platform.as_deref())?;
-    let before = folder.read_lock().of_kind(Kind::Input)?;
+    let before = folder.read_lock().map_err(|error| folder.of_lock(error))?;
     if arguments.check {
         let lock = folder.fresh_lock()?;
         return tell(&folder, Some(&lock), &lock, context);

@@ -12,6 +12,7 @@ use bundles_trust::{
     TrustRootParts, TrustedKey, TrustedRoot,
 };
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
@@ -96,6 +97,10 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
 
 fn init(path: &Path, key_paths: &[PathBuf], output: &Path) -> Result<(), CommandError> {
     let root = read(path)?;
+    if root.expires() <= Timestamp::now() {
+        let message = format!("{}: a trust root until {} would trust nobody", path.display(), root.expires());
+        return Err(CommandError::new(Kind::Input, message).hint("write a later `expires`"));
+    }
     let payload = Payload::new(&root).of_kind(Kind::Input)?;
     let mut bundles: Vec<_> = keys::open_all(key_paths)?.iter().map(|key| payload.sign(key)).collect();
     // A key that was named twice signs once: signatures are deterministic.

@@ -25,7 +25,7 @@ use crate::{
     composition, detached,
     development::{self, DevelopmentTrust, Origin},
     error::{CommandError, Kind, OfKind as _},
-    following::{Following, follow},
+    following::{Following, end_waiting_pods, follow},
     images::{self, PlatformImage},
     inputs::{self, Sources},
     installation::{self, SubscriptionRequest},
@@ -49,7 +49,8 @@ pub(crate) struct Arguments {
     /// The environment that channel `dev` runs; the only one, or `test`, unless given.
     #[arg(long, value_name = "NAME")]
     environment: Option<EnvironmentName>,
-    /// Where the registry of this machine listens [default: 127.0.0.1:5000, or any port when that is taken].
+    /// Where the registry of this machine listens [default: --registry, if that is an address of this machine; else
+    /// 127.0.0.1:5000, or any port when that is taken].
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     #[command(flatten)]
@@ -154,13 +155,26 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     let images_done = Instant::now();
 
     let executable = std::env::current_exe().of_kind(Kind::Machine)?;
-    let wanted = arguments.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 5000)));
-    let (process, start) =
-        detached::start(&executable, &context.home.registry(), wanted, arguments.listen.is_some())
-            .of_kind(Kind::Machine)
-            .map_err(|error| error.hint("bundle down, or --listen ADDRESS with another port"))?;
-    if start == detached::Start::Started {
-        note(&format!("started a registry on {}; `bundle down` stops it", process.address));
+    let (wanted, insist) = detached::wanted_address(arguments.listen, arguments.cluster.registry.as_ref());
+    let (process, start) = detached::start(&executable, &context.home.registry(), wanted, insist)
+        .of_kind(Kind::Machine)
+        .map_err(|error| error.hint("--listen ADDRESS with another port"))?;
+    match start {
+        detached::Start::Running => {}
+        detached::Start::Started => {
+            note(&format!("started a registry on {}; `bundle down` stops it", process.address));
+        }
+        detached::Start::Moved { from } => {
+            note(&format!("the registry listens on {} now, no longer on {from}", process.address));
+        }
+    }
+    if let Some(for_nodes) =
+        arguments.cluster.registry.as_ref().filter(|_| process.address.ip().is_loopback())
+    {
+        note(&format!(
+            "the registry listens on {} only; something must lead {for_nodes} there",
+            process.address
+        ));
     }
     let product = &folder.platform.product;
     let channel: ChannelName = CHANNEL.parse().of_kind(Kind::Machine)?;
@@ -287,6 +301,7 @@ async fn run_in_cluster(
     let namespace = arguments.namespace.as_deref().unwrap_or(product);
     context.report.note(&format!("installing the daemon in {}", choice.context));
     installation::install(&cluster, &image, namespace, Vec::new()).await?;
+    end_waiting_pods(&cluster, &image).await?;
     let manifest = root.manifest();
     let request = SubscriptionRequest {
         name: product,
