@@ -172,7 +172,12 @@ impl<'a> Builder<'a> {
             for index in &indices {
                 let path = self.store.blob_path(&index.digest);
                 let file = File::open(&path).map_err(|source| in_store(StoreError::Read { path, source }))?;
-                writer.fragment(index, &mut io::BufReader::with_capacity(1 << 20, file)).map_err(in_layer)?;
+                let mut file = io::BufReader::with_capacity(1 << 20, file);
+                if let Err(error) = writer.fragment(index, &mut file) {
+                    // What is damaged is found here first; removed, it is made anew next time.
+                    self.store.verify_blob(&index.digest).map_err(in_store)?;
+                    return Err(in_layer(error));
+                }
             }
             Ok(writer.finish().map_err(in_layer)?.1)
         })?;

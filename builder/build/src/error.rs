@@ -70,6 +70,7 @@ impl BuildError {
         match self {
             Self::Package { source, .. } => source.hint().map(str::to_owned),
             Self::Install { source, .. } => source.hint(),
+            Self::Store { source, .. } => source.hint().map(str::to_owned),
             _ => None,
         }
     }

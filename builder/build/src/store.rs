@@ -75,6 +75,12 @@ pub enum StoreError {
         /// The form that it has.
         found: String,
     },
+    /// Content is not what was put there: the disk, or somebody, changed it.
+    #[error("{} was damaged and is removed", path.display())]
+    Damaged {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// The lock cannot be had.
     #[error("the lock of the store {} cannot be taken", path.display())]
     Lock {
@@ -99,6 +105,16 @@ pub enum StoreError {
         /// What is wrong.
         source: serde_json::Error,
     },
+}
+
+impl StoreError {
+    /// What to do about it.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Damaged { .. } => Some("run the command again: it is built anew"),
+            _ => None,
+        }
+    }
 }
 
 impl Store {
@@ -168,6 +184,21 @@ impl Store {
     /// Whether content of that hash and length is there. What became visible was verified before.
     pub fn has_blob(&self, digest: &Digest, size: u64) -> bool {
         fs::metadata(self.blob_path(digest)).is_ok_and(|file| file.is_file() && file.len() == size)
+    }
+
+    /// Reads content and compares it with its hash, before others are told that it is that. What is damaged is removed,
+    /// so that the next build makes it anew.
+    pub fn verify_blob(&self, digest: &Digest) -> Result<(), StoreError> {
+        let path = self.blob_path(digest);
+        let read = |source| StoreError::Read { path: path.clone(), source };
+        let mut file = File::open(&path).map_err(read)?;
+        let mut hash = HashingWriter::new(io::sink());
+        io::copy(&mut file, &mut hash).map_err(read)?;
+        if hash.into_parts().1.finish() == *digest {
+            return Ok(());
+        }
+        fs::remove_file(&path).map_err(|source| StoreError::Write { path: path.clone(), source })?;
+        Err(StoreError::Damaged { path })
     }
 
     /// Begins content whose hash is not known yet.
@@ -329,6 +360,20 @@ mod tests {
         let digest = store.put_blob(b"whole").unwrap();
         assert!(store.has_blob(&digest, 5) && !store.has_blob(&digest, 4));
         assert_eq!(fs::read(store.blob_path(&digest)).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn damaged_content_is_found_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let digest = store.put_blob(b"whole").unwrap();
+        store.verify_blob(&digest).unwrap();
+        fs::write(store.blob_path(&digest), b"whale").unwrap();
+        assert!(matches!(store.verify_blob(&digest), Err(StoreError::Damaged { .. })));
+        assert!(!store.has_blob(&digest, 5));
+        assert!(matches!(store.verify_blob(&digest), Err(StoreError::Read { .. })));
+        assert_eq!(store.put_blob(b"whole").unwrap(), digest);
+        store.verify_blob(&digest).unwrap();
     }
 
     #[test]

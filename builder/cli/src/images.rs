@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use builder_build::{BuildError, BuildRequest, Builder, BuiltImage, ImageRequest, Keep, SourceInput, Store};
+use builder_build::{
+    BuildError, BuildRequest, Builder, BuiltImage, ImageRequest, Keep, SourceInput, Store, StoreError,
+};
 use builder_image::{ImageConfig, Process};
 use builder_inputs::PackageCache;
 use builder_recipe::{ImageUser, Recipe};
@@ -10,7 +12,7 @@ use builder_tree::PackageError;
 use bundles_objects::{ImageIdentity, ServiceName, UserId};
 use bundles_release::{ReleaseImage, lock::Lock};
 use registry_client::BlobSource;
-use registry_wire::Descriptor;
+use registry_wire::{Descriptor, Digest};
 
 use crate::{
     command::Context,
@@ -61,6 +63,24 @@ impl PlatformImage {
     /// Bytes of all its layers, compressed.
     pub(crate) fn size(&self) -> u64 {
         self.built.layers.iter().map(|layer| layer.size).sum()
+    }
+}
+
+/// Reads a blob of the store again before it leaves the machine under its digest.
+pub(crate) fn verify(source: &BlobSource, digest: &Digest, store: &Store) -> Result<(), CommandError> {
+    match source {
+        BlobSource::File(_) => store.verify_blob(digest).map_err(of_damage),
+        BlobSource::Bytes(_) => Ok(()),
+    }
+}
+
+/// An error of content that is read again.
+pub(crate) fn of_damage(error: StoreError) -> CommandError {
+    let hint = error.hint();
+    let error = CommandError::new(Kind::Machine, error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 

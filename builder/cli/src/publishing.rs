@@ -17,7 +17,7 @@ use registry_wire::{Descriptor, Digest, Reference, RegistryAddress, RepositoryNa
 
 use crate::{
     error::{CommandError, Kind, OfKind as _},
-    images::PlatformImage,
+    images::{self, PlatformImage},
     progress::Progress,
 };
 
@@ -128,6 +128,7 @@ impl Target<'_> {
         }
         progress.begin_bytes(&format!("{}: pushing", image.name), image.size());
         for (descriptor, source) in image.blobs(store) {
+            images::verify(&source, &descriptor.digest, store)?;
             let before = moved.present;
             self.put(&repository, &descriptor, source, &mut moved).await?;
             progress.advance(moved.present - before);

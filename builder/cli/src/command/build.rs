@@ -83,6 +83,9 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
                 manifest: image.built.image.manifest.clone(),
             });
         }
+        for digest in blobs.keys() {
+            store.verify_blob(digest).map_err(images::of_damage)?;
+        }
         export_layout(output, &named, &blobs).of_kind(Kind::Machine)?;
     }
     let document = Document { images: images.iter().map(ImageDocument::of).collect() };

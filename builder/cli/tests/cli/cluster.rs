@@ -48,6 +48,7 @@ fn contexts_that_are_not_there() {
         error: cannot read kubeconfig absent
           because: failed to read kubeconfig from '"absent"': No such file or directory (os error 2)
           because: No such file or directory (os error 2)
+          try: name a kubeconfig with `--kubeconfig FILE` or in KUBECONFIG
         "#);
         assert_snapshot!(session.run("status"), @r"
         exit 2

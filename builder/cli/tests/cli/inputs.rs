@@ -24,7 +24,7 @@ fn folders_that_are_no_platform() {
                 exit 3
                 error: folder absent cannot be read
                   because: No such file or directory (os error 2)
-                  try: name the folder that holds bundle.toml, as in `bundle build recipes`
+                  try: name the folder that holds bundle.toml, and see that it can be read
                 ");
             }
         }
@@ -32,7 +32,7 @@ fn folders_that_are_no_platform() {
         exit 3
         error: folder absent cannot be read
           because: No such file or directory (os error 2)
-          try: name the folder that holds bundle.toml, as in `bundle build recipes`
+          try: name the folder that holds bundle.toml, and see that it can be read
         ");
         assert_snapshot!(session.run("schema recipes"), @r"
         exit 2
@@ -128,7 +128,7 @@ fn locks_that_do_not_hold() {
         exit 3
         error: shop/bundle.lock is not a valid lock
           because: the lock has format 2, this program reads format 1
-          try: bundle lock --platform shop
+          try: git checkout shop/bundle.lock if that brings a whole one back; else rm shop/bundle.lock, then bundle lock --platform shop
         ");
         session.write("shop/web/recipe.toml", &recipe.replace("packages", "package"));
         assert_snapshot!(session.run("lock --platform shop"), @r#"
@@ -163,6 +163,42 @@ fn services_and_environments_that_are_not_there() {
 }
 
 #[test]
+fn a_damaged_store() {
+    let shop = Shop::locked();
+    let session = &shop.session;
+    session.run("build --platform shop");
+    let mut damaged = 0;
+    for blob in fs::read_dir(session.path("home/store/blobs/sha256")).unwrap() {
+        let path = blob.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::write(&path, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    // Nothing leaves the machine under a digest that it does not have, and nobody has to look for what is damaged.
+    let build = || session.run("build --platform shop --output out");
+    let (mut told, mut refusals) = (build(), 0);
+    while told.starts_with("exit") {
+        assert!(told.contains("was damaged and is removed"), "{told}");
+        assert!(told.contains("run the command again"), "{told}");
+        refusals += 1;
+        assert!(refusals <= damaged, "{told}");
+        told = build();
+    }
+    assert!(refusals > 1, "{told}");
+    let mut whole = 0;
+    for blob in fs::read_dir(session.path("work/out/blobs/sha256")).unwrap() {
+        let blob = blob.unwrap();
+        let digest = registry_wire::Digest::of(&fs::read(blob.path()).unwrap());
+        assert_eq!(digest.hex(), blob.file_name().to_string_lossy());
+        whole += 1;
+    }
+    assert!(damaged > 1 && whole > 1, "{damaged} damaged, {whole} whole");
+}
+
+#[test]
 fn ports_that_are_taken() {
     let shop = Shop::locked();
     let session = &shop.session;
@@ -174,7 +210,7 @@ fn ports_that_are_taken() {
         web: unpacking, 2 parts
         web: encoding layers, 5 parts
         error: another program listens on [REGISTRY]
-          try: bundle down, or --listen ADDRESS with another port
+          try: --listen ADDRESS with another port
         ");
         assert_snapshot!(session.run(&format!("registry serve --address {address}")), @r"
         exit 1
@@ -201,7 +237,7 @@ fn a_registry_that_is_not_known() {
         ");
         assert_snapshot!(session.run("guest discard /proc/version"), @r"
         exit 1
-        error: cannot remove /proc/version, which an earlier attempt left
+        error: cannot remove /proc/version, which is no longer needed
           because: Operation not permitted (os error 1)
         ");
     });

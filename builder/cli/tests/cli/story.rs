@@ -39,7 +39,10 @@ fn a_release_is_signed_and_promoted_by_two_of_three_owners() {
         assert_snapshot!(session.run("build --platform shop web"), @"web          sha256:[DIGEST]     [SIZE]  unchanged");
         assert_snapshot!(session.run("release --platform shop"), @"sha256:[DIGEST]");
         let release = format!("release --platform shop --scheme http --registry {}", serving.address);
-        assert_snapshot!(session.run(&release), @"[REGISTRY]/shop@sha256:[DIGEST]");
+        assert_snapshot!(session.run(&release), @r"
+        [REGISTRY]/shop@sha256:[DIGEST]
+        web: pushing: [SIZE]
+        ");
         let reference = session.json(&release)["reference"].as_str().unwrap().to_owned();
 
         assert_snapshot!(session.run("key generate alice"), @r"
