@@ -74,15 +74,13 @@ pub(super) fn verify(state: &RolloutState, seen: &Observed, now: Timestamp) -> S
             return patience.ask(Step::LoadRelease { release: state.release }, RefusalReason::Fetch);
         }
     }
-    match unverified(state, seen, &patience) {
-        Some(step) => step,
-        None => state.record(Phase::Verified, now),
-    }
+    unverified(&patience).unwrap_or_else(|| state.record(Phase::Verified, now))
 }
 
 /// The step that finds out whether the signatures are accepted, or what follows if they are not; none if they are.
-fn unverified(state: &RolloutState, seen: &Observed, patience: &Patience<'_>) -> Option<Step> {
-    match &seen.verified {
+fn unverified(patience: &Patience<'_>) -> Option<Step> {
+    let state = patience.state;
+    match &patience.seen.verified {
         Fact::Known(()) => None,
         Fact::Refused { message } => Some(state.refuse(RefusalReason::Verification, message, patience.now)),
         Fact::Unknown => {
@@ -152,7 +150,7 @@ pub(super) fn protect(state: &RolloutState, seen: &Observed, now: Timestamp) -> 
         }
     }
     // Pulling images and saving data took their time, and keys may have been revoked meanwhile.
-    if let Some(step) = unverified(state, seen, &patience) {
+    if let Some(step) = unverified(&patience) {
         return step;
     }
     let protection =

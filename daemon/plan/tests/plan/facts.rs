@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::world::digest;
+use crate::releases::digest;
 
 fn plan(name: &str) -> RolloutPlan {
     let objects: Vec<Value> = [("v1", "ConfigMap"), ("batch/v1", "Job"), ("apps/v1", "StatefulSet")]

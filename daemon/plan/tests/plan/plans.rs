@@ -10,7 +10,7 @@ use daemon_plan::{
 };
 use serde_json::{Value, json};
 
-use crate::world::digest;
+use crate::releases::digest;
 
 fn object(api: &str, kind: &str, name: &str, service: Option<&str>) -> Value {
     let mut object =

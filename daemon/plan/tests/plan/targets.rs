@@ -8,7 +8,7 @@ use daemon_plan::{
 use jiff::{SignedDuration, Timestamp};
 use registry_wire::Digest;
 
-use crate::world::digest;
+use crate::releases::digest;
 
 fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().expect("a time")

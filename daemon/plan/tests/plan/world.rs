@@ -8,43 +8,13 @@ use daemon_plan::{
     decide_target,
     inventory::Live,
     next,
-    plan::ServiceRules,
     rollout::{Fact, Limits, ObjectFact, PodReference, RestorePoint},
     target::{Channel, Circumstances, rollout_for},
 };
 use jiff::{SignedDuration, Timestamp};
 use registry_wire::Digest;
-use serde_json::{Value, json};
 
-/// How a release behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Behaviour {
-    Good,
-    Unsigned,
-    Broken,
-    FailsPreflight,
-    ImageMissing,
-    Rejected,
-    Crashes,
-    NeverReady,
-    Silent,
-    Regresses,
-    LosesReadiness,
-}
-
-pub(crate) const BEHAVIOURS: [Behaviour; 11] = [
-    Behaviour::Good,
-    Behaviour::Unsigned,
-    Behaviour::Broken,
-    Behaviour::FailsPreflight,
-    Behaviour::ImageMissing,
-    Behaviour::Rejected,
-    Behaviour::Crashes,
-    Behaviour::NeverReady,
-    Behaviour::Silent,
-    Behaviour::Regresses,
-    Behaviour::LosesReadiness,
-];
+use crate::releases::{Behaviour, digest, plan};
 
 /// What is wrong with the world itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,41 +80,6 @@ pub(crate) struct World {
     /// Steps, phases and reasons that were reached.
     pub(crate) reached: BTreeSet<String>,
     pub(crate) writes: usize,
-}
-
-pub(crate) fn digest(name: &str) -> Digest {
-    Digest::of(name.as_bytes())
-}
-
-fn object(api_version: &str, kind: &str, name: &str, service: &str, content: &str) -> Value {
-    json!({
-        "apiVersion": api_version,
-        "kind": kind,
-        "metadata": {"name": name, "namespace": "shop", "labels": {"bundle.build/service": service}},
-        "content": content,
-    })
-}
-
-fn services() -> BTreeMap<String, ServiceRules> {
-    let cache = ServiceRules { backup: Some("redis-rdb".to_owned()), ..ServiceRules::default() };
-    let api = ServiceRules { needs: BTreeSet::from(["cache".to_owned()]), ..ServiceRules::default() };
-    BTreeMap::from([("cache".to_owned(), cache), ("api".to_owned(), api)])
-}
-
-fn plan(name: &str) -> RolloutPlan {
-    let mut objects = vec![
-        object("v1", "ConfigMap", &format!("config-{name}"), "api", name),
-        object("v1", "Service", "api", "api", "same"),
-        object("apps/v1", "Deployment", "api", "api", name),
-        object("batch/v1", "Job", &format!("migrate-{name}"), "api", name),
-        object("apps/v1", "StatefulSet", "cache", "cache", if name == "c" { "other" } else { "same" }),
-    ];
-    if name == "a" {
-        objects.push(object("v1", "PersistentVolumeClaim", "old-data", "api", "a"));
-        objects.push(object("v1", "ServiceAccount", "old", "api", "a"));
-    }
-    RolloutPlan::new(digest(name), &objects, &services(), [format!("registry.example/{name}")])
-        .expect("the plan is sound")
 }
 
 impl World {
