@@ -70,6 +70,13 @@ pub struct HeldLease {
     renewal: JoinHandle<()>,
 }
 
+/// A lease that is let fall is not renewed any more, so it runs out.
+impl Drop for HeldLease {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
+
 impl HeldLease {
     /// How often the lease had changed hands when it was taken.
     pub const fn epoch(&self) -> u64 {

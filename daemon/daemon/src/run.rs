@@ -106,6 +106,13 @@ enum Ended {
     Outranked,
 }
 
+/// Whoever is let fall in the middle follows nothing any more.
+impl Drop for Followers {
+    fn drop(&mut self) {
+        self.tasks.values().for_each(JoinHandle::abort);
+    }
+}
+
 impl Followers {
     /// Starts a follower for each subscription that has none, until one finds that another daemon leads.
     async fn supervise(
