@@ -4,6 +4,7 @@
 
 mod adapter;
 mod channels;
+mod documents;
 mod outage;
 mod rollout;
 mod stories;
