@@ -8,7 +8,7 @@ use std::{
 use builder_image::{GZIP_ENCODER, TAR_ENCODER};
 use builder_inputs::{
     APT_FOLDER, BaseUri, DEBIAN_KEYRING, FetchError, Fetched, Keyring, Locations, LockOptions, LockingError,
-    PackageCache, Transport, fetch, lock,
+    PackageCache, Transport, Update, fetch, lock,
 };
 use builder_tree::{Package, PackageError, PackageInput};
 use bundles_release::lock::{Encoders, Lock, LockedPackage};
@@ -21,6 +21,7 @@ use crate::{
     error::{CommandError, Kind, OfKind as _},
     platform::PlatformFolder,
     progress::Progress,
+    unsolved,
 };
 
 /// Where Debian packages come from on this machine. None of it enters the lock.
@@ -32,14 +33,14 @@ pub(crate) struct Sources {
     /// apt's configuration.
     #[arg(long, value_name = "FOLDER", default_value = APT_FOLDER)]
     apt: PathBuf,
-    /// Keys that may vouch for a suite.
+    /// Keys that may vouch for a suite (repeatable). Those that apt's sources name count where a suite pins them.
     #[arg(long, value_name = "FILE", default_value = DEBIAN_KEYRING)]
-    keyring: PathBuf,
+    keyring: Vec<PathBuf>,
 }
 
 impl Default for Sources {
     fn default() -> Self {
-        Self { from: Vec::new(), apt: APT_FOLDER.into(), keyring: DEBIAN_KEYRING.into() }
+        Self { from: Vec::new(), apt: APT_FOLDER.into(), keyring: vec![DEBIAN_KEYRING.into()] }
     }
 }
 
@@ -53,6 +54,25 @@ impl Sources {
         } else {
             Ok(Locations::explicit(self.from.iter().cloned()))
         }
+    }
+
+    fn keyring(&self, locations: &Locations, context: &Context) -> Result<Keyring, CommandError> {
+        let mut keyring = Keyring::default();
+        for path in &self.keyring {
+            let loaded = Keyring::load(path).map_err(|error| {
+                let hint = error.hint();
+                CommandError::new(Kind::Machine, error).hint(hint)
+            })?;
+            keyring = keyring.with(loaded);
+        }
+        for source in locations.keys() {
+            match Keyring::of_apt(source) {
+                Ok(keys) => keyring = keyring.with_pinned_only(keys),
+                // It may be of a source that no suite of the platform comes from; if not, its Release is refused.
+                Err(error) => context.report.note(&format!("keys of apt are left out: {error}")),
+            }
+        }
+        Ok(keyring)
     }
 }
 
@@ -71,16 +91,13 @@ pub(crate) struct Made {
 pub(crate) async fn make_lock(
     folder: &PlatformFolder,
     sources: &Sources,
-    update: bool,
+    update: Update<'_>,
     now: Timestamp,
     context: &Context,
 ) -> Result<Made, CommandError> {
     let locations = sources.locations()?;
     let transport = Transport::new(locations.proxies()).of_kind(Kind::Machine)?;
-    let keyring = Keyring::load(&sources.keyring).map_err(|error| {
-        let hint = error.hint();
-        CommandError::new(Kind::Machine, error).hint(hint)
-    })?;
+    let keyring = sources.keyring(&locations, context)?;
     let cache = PackageCache::new(context.home.downloads());
     let existing = folder.read_lock().of_kind(Kind::Input)?;
     let requests = folder.requests();
@@ -97,7 +114,8 @@ pub(crate) async fn make_lock(
         now,
         update,
     };
-    let locked = lock(&options, &requests, existing.as_ref(), &progress).await.map_err(of_locking)?;
+    let locked = lock(&options, &requests, existing.as_ref(), &progress).await;
+    let locked = locked.map_err(|error| of_locking(error, folder))?;
     let mut lock = locked.lock;
     let fetched = fetch(&lock, &cache, &locations, &transport, &progress)
         .await
@@ -160,8 +178,15 @@ fn encoders() -> Result<Encoders, CommandError> {
     })
 }
 
-fn of_locking(error: LockingError) -> CommandError {
+fn of_locking(error: LockingError, folder: &PlatformFolder) -> CommandError {
     let hint = error.hint();
+    if let LockingError::Unsolved { problems } = &error {
+        let error = CommandError::new(Kind::Input, unsolved::told(problems, &folder.platform));
+        return match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        };
+    }
     let kind = match error {
         LockingError::Transport { .. } => Kind::Remote,
         LockingError::Release { .. } => Kind::Trust,

@@ -22,6 +22,7 @@ mod publishing;
 mod remote;
 mod report;
 mod root_file;
+mod unsolved;
 
 use std::{
     io::{self, Write as _},

@@ -25,7 +25,17 @@ const SOURCES_LIMIT: u64 = 1 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Locations {
     sources: Vec<Source>,
+    keys: Vec<KeySource>,
     proxies: ProxySettings,
+}
+
+/// Where apt is told to find the keys of a source.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeySource {
+    /// A keyring.
+    File(PathBuf),
+    /// An armored key that stands in the source itself.
+    Inline(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,14 +83,14 @@ impl Locations {
     /// Only these base addresses.
     pub fn explicit(bases: impl IntoIterator<Item = BaseUri>) -> Self {
         let sources = bases.into_iter().map(|base| Source { base, suites: Vec::new() }).collect();
-        Self { sources, proxies: ProxySettings::default() }
+        Self { sources, ..Self::default() }
     }
 
     /// Reads `sources.list`, `sources.list.d` and the proxy settings below a folder such as `/etc/apt`.
     pub fn of_apt(folder: &Path) -> Result<Self, AptError> {
-        let mut sources = Vec::new();
+        let mut found = Self::default();
         if let Some(text) = read(&folder.join("sources.list"))? {
-            one_line(&text, &mut sources);
+            one_line(&text, &mut found);
         }
         for path in files(&folder.join("sources.list.d"))? {
             let Some(ending) = path.extension().and_then(|ending| ending.to_str()) else { continue };
@@ -89,24 +99,35 @@ impl Locations {
             }
             let Some(text) = read(&path)? else { continue };
             if ending == "list" {
-                one_line(&text, &mut sources);
+                one_line(&text, &mut found);
             } else {
-                deb822(&text, &mut sources).map_err(|source| AptError::Syntax { path, source })?;
+                deb822(&text, &mut found).map_err(|source| AptError::Syntax { path, source })?;
             }
         }
-        if sources.is_empty() {
+        if found.sources.is_empty() {
             return Err(AptError::Empty { folder: folder.to_owned() });
         }
-        let mut proxies = ProxySettings::default();
+        let trusted = files(&folder.join("trusted.gpg.d"))?.into_iter();
+        let is_keyring =
+            |path: &PathBuf| path.extension().is_some_and(|ending| ending == "gpg" || ending == "asc");
+        found.keys.extend(trusted.filter(is_keyring).map(KeySource::File));
+        found.keys.sort();
+        found.keys.dedup();
         let mut configuration = files(&folder.join("apt.conf.d"))?;
         configuration.retain(|path| is_configuration(path));
         configuration.push(folder.join("apt.conf"));
         for path in configuration {
             if let Some(text) = read(&path)? {
-                proxy::read(&text, &mut proxies);
+                proxy::read(&text, &mut found.proxies);
             }
         }
-        Ok(Self { sources, proxies })
+        Ok(found)
+    }
+
+    /// Where apt finds keys: those of all sources and those that it trusts for any. Keys only, no trust: which of them
+    /// may vouch for a suite, the platform says.
+    pub fn keys(&self) -> &[KeySource] {
+        &self.keys
     }
 
     /// The proxies that apt is told to use.
@@ -161,39 +182,60 @@ fn is_configuration(path: &Path) -> bool {
     path.extension().is_none_or(|ending| ending == "conf")
 }
 
-fn add(sources: &mut Vec<Source>, uri: &str, suites: &[String]) {
+fn add(found: &mut Locations, uri: &str, suites: &[String]) {
     // Media, Tor and mirror lists are not for us; suites that are paths have no Release with an identity.
     if let Ok(base) = uri.parse() {
         let suites: Vec<String> = suites.iter().filter(|suite| !suite.ends_with('/')).cloned().collect();
         if !suites.is_empty() {
-            sources.push(Source { base, suites });
+            found.sources.push(Source { base, suites });
         }
     }
 }
 
+/// The keyrings of a `Signed-By`. It may name fingerprints too, which limit apt and not us.
+fn signed_by(value: &str, found: &mut Locations) {
+    if value.trim_ascii_start().starts_with("-----BEGIN") {
+        // An empty line is written as a dot.
+        let lines = value.lines().map(|line| line.trim_ascii());
+        let lines: Vec<&str> = lines.map(|line| if line == "." { "" } else { line }).collect();
+        found.keys.push(KeySource::Inline(lines.join("\n") + "\n"));
+        return;
+    }
+    let words = value.split([',', ' ', '\t', '\n', '\r']);
+    let paths = words.filter(|word| word.starts_with('/')).map(|path| KeySource::File(path.into()));
+    found.keys.extend(paths);
+}
+
 /// Reads the one-line format: `deb [options] URI suite component…`.
-fn one_line(text: &str, sources: &mut Vec<Source>) {
+fn one_line(text: &str, found: &mut Locations) {
     for line in text.lines() {
         let line = line.split('#').next().unwrap_or_default().trim_ascii();
         let Some(rest) = line.strip_prefix("deb").filter(|rest| rest.starts_with([' ', '\t'])) else {
             continue;
         };
         let mut rest = rest.trim_ascii_start();
-        if rest.starts_with('[') {
-            let Some((_, after)) = rest.split_once(']') else { continue };
+        if let Some(inner) = rest.strip_prefix('[') {
+            let Some((options, after)) = inner.split_once(']') else { continue };
+            for option in options.split_ascii_whitespace() {
+                if let Some((name, value)) = option.split_once('=')
+                    && name.eq_ignore_ascii_case("signed-by")
+                {
+                    signed_by(value, found);
+                }
+            }
             rest = after;
         }
         let mut words = rest.split_ascii_whitespace();
         if let (Some(uri), Some(suite)) = (words.next(), words.next()) {
-            add(sources, uri, &[suite.to_owned()]);
+            add(found, uri, &[suite.to_owned()]);
         }
     }
 }
 
 /// Reads the deb822 format.
-fn deb822(text: &str, sources: &mut Vec<Source>) -> Result<(), Deb822Error> {
+fn deb822(text: &str, found: &mut Locations) -> Result<(), Deb822Error> {
     let mut reader = Reader::new(text);
-    let (mut types, mut uris, mut suites, mut enabled) = ("", "", "", "");
+    let (mut types, mut uris, mut suites, mut enabled, mut keys) = ("", "", "", "", "");
     while let Some(item) = reader.read()? {
         match item {
             Item::Field(field) => match field.name.to_ascii_lowercase().as_str() {
@@ -201,6 +243,7 @@ fn deb822(text: &str, sources: &mut Vec<Source>) -> Result<(), Deb822Error> {
                 "uris" => uris = field.value,
                 "suites" => suites = field.value,
                 "enabled" => enabled = field.value,
+                "signed-by" => keys = field.value,
                 _ => {}
             },
             Item::End => {
@@ -208,9 +251,10 @@ fn deb822(text: &str, sources: &mut Vec<Source>) -> Result<(), Deb822Error> {
                     matches!(enabled.to_ascii_lowercase().as_str(), "no" | "false" | "0" | "off" | "disable");
                 if !off && types.split_ascii_whitespace().any(|kind| kind == "deb") {
                     let words: Vec<String> = suites.split_ascii_whitespace().map(str::to_owned).collect();
-                    uris.split_ascii_whitespace().for_each(|uri| add(sources, uri, &words));
+                    uris.split_ascii_whitespace().for_each(|uri| add(found, uri, &words));
+                    signed_by(keys, found);
                 }
-                (types, uris, suites, enabled) = ("", "", "", "");
+                (types, uris, suites, enabled, keys) = ("", "", "", "", "");
             }
         }
     }

@@ -1,8 +1,9 @@
 //! Fetched files by hash: `sha256/<hex>` below one folder. Only verified files have such a name.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read, Write},
+    fs::{self, File, TryLockError},
+    io::{self, Read, Seek as _, SeekFrom, Write},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -130,13 +131,46 @@ impl PackageCache {
         partial.finish(&Digest::of(bytes), bytes.len() as u64)
     }
 
-    /// Starts a file that becomes visible when it is complete and verified.
+    /// Starts a file that becomes visible when it is complete and verified, and is gone if it does not.
     pub(crate) fn begin(&self) -> Result<Partial, CacheError> {
-        let folder = self.root.join("sha256");
-        fs::create_dir_all(&folder).map_err(|source| CacheError::Folder { path: folder.clone(), source })?;
+        let folder = self.folder()?;
         let file = tempfile::Builder::new().prefix(PARTIAL).tempfile_in(&folder);
         let file = file.map_err(|source| CacheError::Write { path: folder.clone(), source })?;
-        Ok(Partial { folder, file, hasher: Hasher::new() })
+        Ok(Partial { folder, file: PartialFile::Temporary(file), hasher: Hasher::new() })
+    }
+
+    /// Goes on with the file of that hash where an earlier attempt ended. What is not finished stays for the next
+    /// attempt, of this process or another. While another process works on it, a file as of [`Self::begin`] is given.
+    pub(crate) fn resume(&self, digest: &Digest) -> Result<Partial, CacheError> {
+        let folder = self.folder()?;
+        let path = folder.join(format!("{PARTIAL}{}", digest.hex()));
+        let failed = |source| CacheError::Write { path: folder.clone(), source };
+        loop {
+            let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+            let file = file.map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return self.begin(),
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
+            }
+            // Whoever had it locked may have made it visible under its final name meanwhile.
+            let is_same = match fs::metadata(&path) {
+                Ok(there) => there.ino() == file.metadata().map_err(failed)?.ino(),
+                Err(_) => false,
+            };
+            if !is_same {
+                continue;
+            }
+            let mut hasher = Hasher::new();
+            io::copy(&mut io::BufReader::with_capacity(PIECE, &file), &mut hasher).map_err(failed)?;
+            return Ok(Partial { folder, file: PartialFile::Kept { file, path, keep: true }, hasher });
+        }
+    }
+
+    fn folder(&self) -> Result<PathBuf, CacheError> {
+        let folder = self.root.join("sha256");
+        fs::create_dir_all(&folder).map_err(|source| CacheError::Folder { path: folder.clone(), source })?;
+        Ok(folder)
     }
 }
 
@@ -152,32 +186,89 @@ fn open(path: &Path) -> io::Result<Option<File>> {
 #[derive(Debug)]
 pub(crate) struct Partial {
     folder: PathBuf,
-    file: NamedTempFile,
+    file: PartialFile,
     hasher: Hasher,
+}
+
+#[derive(Debug)]
+enum PartialFile {
+    Temporary(NamedTempFile),
+    /// Under a name that a later attempt finds; locked.
+    Kept {
+        file: File,
+        path: PathBuf,
+        keep: bool,
+    },
+}
+
+impl PartialFile {
+    fn file(&mut self) -> &mut File {
+        match self {
+            Self::Temporary(file) => file.as_file_mut(),
+            Self::Kept { file, .. } => file,
+        }
+    }
+
+    /// Leaves nothing for a later attempt.
+    fn forget(&mut self) {
+        if let Self::Kept { keep, .. } = self {
+            *keep = false;
+        }
+    }
+}
+
+impl Drop for PartialFile {
+    fn drop(&mut self) {
+        if let Self::Kept { path, file, keep } = self
+            && (!*keep || file.metadata().is_ok_and(|metadata| metadata.len() == 0))
+        {
+            // It is one file too many at worst; the next attempt finds it.
+            fs::remove_file(path).unwrap_or_default();
+        }
+    }
 }
 
 impl Partial {
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), CacheError> {
         self.hasher.update(bytes);
-        let written = self.file.write_all(bytes);
-        written.map_err(|source| CacheError::Write { path: self.folder.clone(), source })
+        let written = self.file.file().write_all(bytes);
+        written.map_err(|source| {
+            // A full disk is not to stay full because of us, and what was written is not known.
+            self.file.forget();
+            CacheError::Write { path: self.folder.clone(), source }
+        })
     }
 
     pub(crate) const fn length(&self) -> u64 {
         self.hasher.length()
     }
 
-    /// Makes the file visible, if it is what was promised.
-    pub(crate) fn finish(self, expected: &Digest, expected_size: u64) -> Result<(), CacheError> {
+    /// Begins anew.
+    pub(crate) fn restart(&mut self) -> Result<(), CacheError> {
+        self.hasher = Hasher::new();
+        let file = self.file.file();
+        let emptied = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0)));
+        emptied.map(|_| ()).map_err(|source| CacheError::Write { path: self.folder.clone(), source })
+    }
+
+    /// Makes the file visible, if it is what was promised; if not, it is gone.
+    pub(crate) fn finish(mut self, expected: &Digest, expected_size: u64) -> Result<(), CacheError> {
         let found_size = self.hasher.length();
         let found = self.hasher.finish();
         if found != *expected || found_size != expected_size {
+            self.file.forget();
             return Err(CacheError::Mismatch { expected: *expected, expected_size, found, found_size });
         }
         let failed = |source| CacheError::Write { path: self.folder.clone(), source };
-        self.file.as_file().sync_all().map_err(failed)?;
+        self.file.file().sync_all().map_err(failed)?;
         let target = self.folder.join(expected.hex());
-        self.file.persist(&target).map_err(|error| failed(error.error))?;
+        match &mut self.file {
+            PartialFile::Temporary(file) => {
+                // When it is dropped, nothing of that name is there to be removed.
+                fs::rename(file.path(), &target).map_err(failed)?;
+            }
+            PartialFile::Kept { path, .. } => fs::rename(path, &target).map_err(failed)?,
+        }
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed)
     }
 }

@@ -1,5 +1,7 @@
 //! Packages of a lock by hash, from wherever they are.
 
+use std::time::Duration;
+
 use bundles_release::lock::{Lock, LockedPackage, PackageName, SuiteName, Version};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use registry_wire::Digest;
@@ -13,8 +15,9 @@ use crate::{
 
 /// Files that are fetched at the same time.
 const PARALLEL: usize = 8;
-/// Tries for one file at one place.
-const TRIES: usize = 2;
+/// Tries for one file at one place. Each goes on where the one before ended.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// What a fetch did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -168,19 +171,24 @@ async fn one(
     }
     let mut problem = None;
     for base in bases {
-        for _ in 0..TRIES {
+        for attempt in 1..=TRIES {
             match from(base, package, cache, transport, progress).await {
-                Ok(true) => {
+                Ok(From::Whole) => {
                     progress.done(name.as_str());
                     return Ok(());
                 }
-                Ok(false) => break,
+                Ok(From::Nothing) => break,
+                // What an earlier attempt left was wrong, or this place has another file: one from the beginning tells.
+                Ok(From::WrongRest) => {}
                 Err(error @ FetchError::Cache { .. }) => return Err(error),
                 Err(error) => {
                     let again = matches!(&error, FetchError::Transport { source, .. } if source.may_pass());
                     problem.get_or_insert(error);
                     if !again {
                         break;
+                    }
+                    if attempt < TRIES {
+                        tokio::time::sleep(PAUSE * attempt).await;
                     }
                 }
             }
@@ -189,38 +197,62 @@ async fn one(
     Err(problem.unwrap_or(FetchError::Gone { package: name, version, suite }))
 }
 
-/// Fetches from one place; false if the file is not there.
+/// What one place gave.
+enum From {
+    /// The file, and it is visible now.
+    Whole,
+    /// It is not there.
+    Nothing,
+    /// The rest of a file that was begun before, but not of this one. It is gone.
+    WrongRest,
+}
+
+/// Fetches from one place, from where an earlier attempt ended.
 async fn from(
     base: &BaseUri,
     package: &LockedPackage,
     cache: &PackageCache,
     transport: &Transport,
     progress: &dyn Progress,
-) -> Result<bool, FetchError> {
+) -> Result<From, FetchError> {
     let failed = |source| FetchError::Transport {
         package: package.name.clone(),
         version: package.version.clone(),
         source,
     };
     let kept = |source| FetchError::Cache { package: package.name.clone(), source };
-    let Some(mut body) = transport.open(base, package.path.as_str()).await.map_err(failed)? else {
-        return Ok(false);
+    let (digest, size) = (package.sha256, package.size);
+    let cut_short = |error: tokio::task::JoinError| {
+        kept(CacheError::Write { path: cache.path(&digest), source: error.into() })
     };
-    let mut partial = cache.begin().map_err(kept)?;
-    while let Some(chunk) = body.chunk().await.map_err(failed)? {
-        partial.write(&chunk).map_err(kept)?;
-        progress.advance(chunk.len() as u64);
-        if partial.length() > package.size {
-            // Already wrong: the rest is not read.
-            break;
+    let begun = cache.clone();
+    let begun = tokio::task::spawn_blocking(move || begun.resume(&digest)).await.map_err(cut_short)?;
+    let mut partial = begun.map_err(kept)?;
+    // A file that is as long as the whole was left just before its check; a longer one is of no use.
+    if partial.length() > size {
+        partial.restart().map_err(kept)?;
+    }
+    let start = partial.length();
+    if start < size || size == 0 {
+        let opened = transport.open(base, package.path.as_str(), start).await.map_err(failed)?;
+        let Some((mut body, at)) = opened else { return Ok(From::Nothing) };
+        if at != start {
+            partial.restart().map_err(kept)?;
+        }
+        progress.advance(partial.length());
+        while let Some(chunk) = body.chunk().await.map_err(failed)? {
+            partial.write(&chunk).map_err(kept)?;
+            progress.advance(chunk.len() as u64);
+            if partial.length() > size {
+                // Already wrong: the rest is not read.
+                break;
+            }
         }
     }
-    let (digest, size) = (package.sha256, package.size);
     let finished = tokio::task::spawn_blocking(move || partial.finish(&digest, size)).await;
-    match finished
-        .map_err(|error| kept(CacheError::Write { path: cache.path(&digest), source: error.into() }))?
-    {
-        Ok(()) => Ok(true),
+    match finished.map_err(cut_short)? {
+        Ok(()) => Ok(From::Whole),
+        Err(CacheError::Mismatch { .. }) if start > 0 => Ok(From::WrongRest),
         Err(source @ CacheError::Mismatch { .. }) => Err(FetchError::Wrong {
             package: package.name.clone(),
             version: package.version.clone(),

@@ -215,11 +215,8 @@ impl InRelease {
     pub(crate) fn index(&self, component: &Component, architecture: &str) -> Option<IndexFile> {
         let plain = format!("{component}/binary-{architecture}/Packages");
         let unpacked = self.file(&plain);
-        [".xz", ".gz", ""].into_iter().find_map(|ending| {
+        [".xz", ".zst", ".gz", ""].into_iter().find_map(|ending| {
             let path = format!("{plain}{ending}");
-            if ending == ".gz" && unpacked.is_none() {
-                return None;
-            }
             let (digest, size) = self.file(&path)?;
             Some(IndexFile { path: path.parse().ok()?, digest, size, unpacked })
         })
@@ -297,5 +294,28 @@ impl<'a> Fields<'a> {
             files.insert(path.into(), (digest, size));
         }
         Ok(files)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        /// Whatever is signed, it is read or refused.
+        #[test]
+        fn any_release_is_read_or_refused(
+            text in "(?s).{0,80}|((Date|Valid-Until|SHA256|Origin|Codename): ?[A-Za-z0-9,: +\\n/-]{0,40}\\n){0,6}"
+        ) {
+            let suite: SuiteName = "stable".parse().unwrap();
+            if let Ok(fields) = Fields::read(&text, &suite) {
+                let _read = (fields.time("Date"), fields.time("Valid-Until"), fields.files());
+                let _parsed = fields.parsed::<Codename>("Codename");
+            }
+        }
     }
 }

@@ -8,10 +8,11 @@ use std::{
     time::SystemTime,
 };
 
+use crate::apt::KeySource;
 use bundles_release::lock::Fingerprint;
 use jiff::Timestamp;
 use pgp::{
-    composed::{CleartextSignedMessage, Deserializable, SignedPublicKey},
+    composed::{CleartextSignedMessage, Deserializable, DetachedSignature, SignedPublicKey},
     crypto::hash::HashAlgorithm,
     packet::{Signature, SignatureType},
     types::{KeyDetails, KeyVersion, Tag, VerifyingKey},
@@ -21,13 +22,19 @@ use pgp::{
 pub const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 const KEYRING_LIMIT: u64 = 16 << 20;
+/// How a text that is signed in place begins.
+const IN_PLACE: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
+/// How signatures behind a text begin.
+const DETACHED: &str = "\n-----BEGIN PGP SIGNATURE-----";
 /// Signatures on one text that are looked at.
 const SIGNATURE_LIMIT: usize = 32;
 
 /// Keys that may vouch for a suite.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Keyring {
     keys: Vec<SignedPublicKey>,
+    /// Keys that vouch only for suites that pin them.
+    pinned_only: Vec<SignedPublicKey>,
 }
 
 /// Why a keyring cannot be used.
@@ -49,6 +56,9 @@ pub enum KeyringError {
         /// Why.
         source: Box<pgp::errors::Error>,
     },
+    /// A key that stands in apt's configuration cannot be read.
+    #[error("a key in a source of apt cannot be read")]
+    Inline(#[source] Box<pgp::errors::Error>),
     /// The file holds no key, or more than 16 MiB.
     #[error("keyring {} holds no key, or is longer than 16 MiB", path.display())]
     Size {
@@ -64,6 +74,7 @@ impl KeyringError {
             Self::Read { path, .. } if path.as_path() == Path::new(DEBIAN_KEYRING) => {
                 "apt-get install debian-archive-keyring".to_owned()
             }
+            Self::Inline(_) => "correct its Signed-By, see sources.list(5)".to_owned(),
             Self::Read { .. } | Self::Parse { .. } | Self::Size { .. } => {
                 "name a file of OpenPGP public keys, binary or armored".to_owned()
             }
@@ -139,12 +150,39 @@ impl Keyring {
         Ok(keys)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, pgp::errors::Error> {
-        let (keys, _) = SignedPublicKey::from_reader_many(BufReader::new(Cursor::new(bytes)))?;
-        Ok(Self { keys: keys.collect::<Result<_, _>>()? })
+    /// Reads keys from where apt is told to find them.
+    pub fn of_apt(source: &KeySource) -> Result<Self, KeyringError> {
+        match source {
+            KeySource::File(path) => Self::load(path),
+            KeySource::Inline(text) => {
+                Self::parse(text.as_bytes()).map_err(|source| KeyringError::Inline(Box::new(source)))
+            }
+        }
     }
 
-    /// Checks a cleartext-signed document. One good signature of a known key, and of a pinned one if any are pinned,
+    /// Adds the keys of another keyring.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        self.keys.extend(other.keys);
+        self.pinned_only.extend(other.pinned_only);
+        self
+    }
+
+    /// Adds the keys of another keyring, for suites that pin them and for no others: whoever adds a source to a machine
+    /// must not gain a say over suites of others.
+    #[must_use]
+    pub fn with_pinned_only(mut self, other: Self) -> Self {
+        self.pinned_only.extend(other.keys);
+        self.pinned_only.extend(other.pinned_only);
+        self
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, pgp::errors::Error> {
+        let (keys, _) = SignedPublicKey::from_reader_many(BufReader::new(Cursor::new(bytes)))?;
+        Ok(Self { keys: keys.collect::<Result<_, _>>()?, pinned_only: Vec::new() })
+    }
+
+    /// Checks a document that is signed in place, or that its signatures follow. One good signature of a known key, and of a pinned one if any are pinned,
     /// is enough: archives sign with old and new keys at once.
     pub(crate) fn verify(
         &self,
@@ -152,19 +190,17 @@ impl Keyring {
         pinned: &[Fingerprint],
         now: Timestamp,
     ) -> Result<Vouched, SignatureError> {
-        if !document.trim_ascii_start().starts_with("-----BEGIN PGP SIGNED MESSAGE-----") {
+        let Signed { text, signatures } = Signed::read(document)?;
+        if signatures.is_empty() {
             return Err(SignatureError::Unsigned);
         }
-        let (message, _) = CleartextSignedMessage::from_string(document)
-            .map_err(|source| SignatureError::Malformed(Box::new(source)))?;
-        if message.signatures().is_empty() {
-            return Err(SignatureError::Unsigned);
-        }
-        let text = message.signed_text();
+        let is_pinned = |key: &&SignedPublicKey| {
+            fingerprint(&key.primary_key).is_some_and(|fingerprint| pinned.contains(&fingerprint))
+        };
         let mut good = BTreeSet::new();
         let mut problem = None;
-        for signature in message.signatures().iter().take(SIGNATURE_LIMIT) {
-            for key in &self.keys {
+        for signature in &signatures {
+            for key in self.keys.iter().chain(self.pinned_only.iter().filter(is_pinned)) {
                 match vouches(key, signature, &text, now) {
                     None => {}
                     Some(Ok(())) => {
@@ -175,7 +211,7 @@ impl Keyring {
             }
         }
         if good.is_empty() {
-            let signers = || message.signatures().iter().take(SIGNATURE_LIMIT).map(signer).collect();
+            let signers = || signatures.iter().map(signer).collect();
             return Err(problem.unwrap_or_else(|| SignatureError::UnknownKeys { signers: signers() }));
         }
         let keys: Vec<Fingerprint> = good.into_iter().collect();
@@ -183,6 +219,39 @@ impl Keyring {
             return Err(SignatureError::NotPinned { keys });
         }
         Ok(Vouched { text: text.replace("\r\n", "\n"), keys })
+    }
+}
+
+/// A text and its signatures.
+struct Signed {
+    text: String,
+    signatures: Vec<Signature>,
+}
+
+impl Signed {
+    fn read(document: &str) -> Result<Self, SignatureError> {
+        let malformed = |source| SignatureError::Malformed(Box::new(source));
+        if document.trim_ascii_start().starts_with(IN_PLACE) {
+            let (message, _) = CleartextSignedMessage::from_string(document).map_err(malformed)?;
+            let signatures = message.signatures().iter().take(SIGNATURE_LIMIT).cloned().collect();
+            return Ok(Self { text: message.signed_text(), signatures });
+        }
+        // Text that only surrounds a signed one is not signed, whatever comes behind.
+        let at = document.find(DETACHED).filter(|_| !document.contains(IN_PLACE));
+        let at = at.ok_or(SignatureError::Unsigned)? + 1;
+        let (text, armored) = document.split_at(at);
+        let mut signatures = Vec::new();
+        for armored in armored.split_inclusive("-----END PGP SIGNATURE-----") {
+            if armored.trim_ascii().is_empty() {
+                continue;
+            }
+            let (found, _) = DetachedSignature::from_string_many(armored).map_err(malformed)?;
+            for found in found {
+                signatures.push(found.map_err(malformed)?.signature);
+            }
+        }
+        signatures.truncate(SIGNATURE_LIMIT);
+        Ok(Self { text: text.to_owned(), signatures })
     }
 }
 

@@ -5,12 +5,13 @@ mod suite;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bundles_release::lock::{
-    Architecture, Encoders, Lock, LockedPackage, LockedRecipe, LockedSuite, PackageKey, PackageRequest,
-    RecipeName, SuiteName,
+    Architecture, Encoders, Lock, LockedPackage, LockedRecipe, LockedSuite, PackageKey, PackageName,
+    PackageRequest, RecipeName, SuiteName, Version,
 };
 use jiff::Timestamp;
 
@@ -21,7 +22,7 @@ use crate::{
     keyring::Keyring,
     packages::PackagesError,
     progress::Progress,
-    solve::SolveError,
+    solve::{Kept, SolveError},
     transport::{BaseUri, Transport, TransportError},
 };
 pub use index::IndexError;
@@ -43,9 +44,21 @@ pub struct LockOptions<'a> {
     pub encoders: &'a Encoders,
     /// The time now.
     pub now: Timestamp,
-    /// Whether suites move on to the newest Release. If not, a suite of the existing lock stays where it is while the
-    /// cache still has its Release and indices.
-    pub update: bool,
+    /// How far it moves on from the existing lock.
+    pub update: Update<'a>,
+}
+
+/// How far a lock moves on from an existing one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Update<'a> {
+    /// A suite stays where it is while the cache still has its Release and indices, and packages keep their versions
+    /// where that can be.
+    Nothing,
+    /// Suites move on to the newest Release. These packages move on, and others as far as they make it necessary or as
+    /// their old version is in no index any more.
+    Only(&'a [PackageName]),
+    /// Suites move on to the newest Release, packages to the newest version.
+    Everything,
 }
 
 /// A lock, and how long it took.
@@ -139,6 +152,18 @@ pub enum LockingError {
         /// Why.
         source: PackagesError,
     },
+    /// Recipes with other suites beside a suite take two versions of one package from it.
+    #[error("recipe {recipe} takes {package} {version}, but another recipe takes {other} of the same suite")]
+    Versions {
+        /// The recipe.
+        recipe: RecipeName,
+        /// The package.
+        package: PackageKey,
+        /// Its version.
+        version: Version,
+        /// What the other takes.
+        other: Version,
+    },
     /// A package that was chosen cannot be locked.
     #[error("package {package} of suite {suite} has a wrong {field} in the index")]
     Package {
@@ -149,9 +174,12 @@ pub enum LockingError {
         /// The field.
         field: &'static str,
     },
-    /// A recipe cannot be solved.
-    #[error(transparent)]
-    Solve(Box<SolveError>),
+    /// Recipes cannot be solved.
+    #[error("{}", told(problems))]
+    Unsolved {
+        /// All of them, by name.
+        problems: Vec<SolveError>,
+    },
     /// Two requests for one recipe.
     #[error("recipe {recipe} asks twice")]
     Twice {
@@ -162,13 +190,17 @@ pub enum LockingError {
     #[error("the cache cannot be used")]
     Cache(#[source] CacheError),
     /// A worker was cut short.
-    #[error("the work on suite {suite} was cut short")]
+    #[error("the work on suite {} was cut short", suites.iter().map(SuiteName::as_str).collect::<Vec<_>>().join(", "))]
     Worker {
-        /// The suite.
-        suite: SuiteName,
+        /// The suites.
+        suites: Vec<SuiteName>,
         /// Why.
         source: tokio::task::JoinError,
     },
+}
+
+fn told(problems: &[SolveError]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n")
 }
 
 fn list(bases: &[BaseUri]) -> String {
@@ -197,24 +229,17 @@ impl LockingError {
             Self::Transport { .. } | Self::IndexGone { .. } => {
                 Some("try again, or name another source with `bundle lock --from URI`")
             }
-            Self::Solve(error) => match **error {
-                SolveError::Unknown { .. } | SolveError::Virtual { .. } => {
-                    Some("correct `packages` in the recipe, then `bundle lock`")
-                }
-                SolveError::Unsatisfiable { .. } => {
-                    Some("leave out one of the packages that exclude each other, then `bundle lock`")
-                }
-                SolveError::Index { .. } => None,
-            },
+            Self::Unsolved { problems } => problems.first().and_then(SolveError::hint),
+            Self::Versions { .. } => Some("pin the package in both recipes, then `bundle lock`"),
             _ => None,
         }
     }
 }
 
-/// What one suite and architecture gives.
+/// What recipes of the same suites and architecture install.
 struct Solved {
-    recipes: Vec<(RecipeName, LockedRecipe)>,
-    packages: BTreeMap<PackageKey, LockedPackage>,
+    recipes: Vec<(RecipeName, LockedRecipe, Vec<LockedPackage>)>,
+    unsolved: Vec<SolveError>,
     times: LockTimes,
 }
 
@@ -231,7 +256,9 @@ pub async fn lock(
         if !recipes.insert(&request.recipe) {
             return Err(LockingError::Twice { recipe: request.recipe.clone() });
         }
-        wanted.entry(&request.suite).or_default().insert(&request.architecture);
+        for suite in request.suites() {
+            wanted.entry(suite).or_default().insert(&request.architecture);
+        }
     }
     let started = Instant::now();
     let found = wanted.iter().map(|(suite, architectures)| {
@@ -248,40 +275,81 @@ pub async fn lock(
         packages: Vec::new(),
         accounts: existing.map(|lock| lock.accounts.clone()).unwrap_or_default(),
     };
-    let mut work = Vec::new();
+    let mut indices = BTreeMap::new();
     for suite in found {
-        lock.suites.push(suite.locked);
-        for (architecture, indices) in suite.indices {
-            let mut asked: Vec<PackageRequest> = requests
-                .iter()
-                .filter(|request| request.suite == suite.name && request.architecture == architecture)
-                .cloned()
-                .collect();
-            asked.sort_by(|left, right| left.recipe.cmp(&right.recipe));
-            let name = suite.name.clone();
-            let task =
-                tokio::task::spawn_blocking(move || suite::solve(&name, &architecture, &indices, &asked));
-            work.push((suite.name.clone(), task));
+        for (architecture, of_architecture) in suite.indices {
+            indices.insert((suite.locked.name.clone(), architecture), Arc::new(of_architecture));
         }
+        lock.suites.push(suite.locked);
     }
-    let mut packages = BTreeMap::new();
-    for (suite, task) in work {
-        let solved = task.await.map_err(|source| LockingError::Worker { suite, source })??;
-        lock.recipes.extend(solved.recipes);
-        packages.extend(solved.packages);
+    // Recipes of the same suites and architecture share what is read of the indices.
+    let mut groups: BTreeMap<(Vec<SuiteName>, Architecture), Vec<(PackageRequest, Kept)>> = BTreeMap::new();
+    for request in requests {
+        let suites = request.suites().cloned().collect();
+        let group = groups.entry((suites, request.architecture.clone())).or_default();
+        group.push((request.clone(), kept(options.update, request, existing)));
+    }
+    let mut work = Vec::new();
+    for ((suites, architecture), mut asked) in groups {
+        asked.sort_by(|(left, _), (right, _)| left.recipe.cmp(&right.recipe));
+        let of_suite = |suite: &SuiteName| {
+            let found = indices.get(&(suite.clone(), architecture.clone()));
+            found.map(|indices| (suite.clone(), Arc::clone(indices)))
+        };
+        let indices: Vec<_> = suites.iter().filter_map(of_suite).collect();
+        let task = tokio::task::spawn_blocking(move || suite::solve(&architecture, &indices, &asked));
+        work.push((suites, task));
+    }
+    let mut packages: BTreeMap<PackageKey, LockedPackage> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for (suites, task) in work {
+        let solved = task.await.map_err(|source| LockingError::Worker { suites, source })??;
+        for (recipe, locked, of_recipe) in solved.recipes {
+            for package in of_recipe {
+                let key = package.key();
+                match packages.get(&key) {
+                    Some(other) if other.version != package.version => {
+                        let (version, other) = (package.version, other.version.clone());
+                        return Err(LockingError::Versions { recipe, package: key, version, other });
+                    }
+                    _ => packages.insert(key, package),
+                };
+            }
+            lock.recipes.insert(recipe, locked);
+        }
+        problems.extend(solved.unsolved);
         times.unpack += solved.times.unpack;
         times.parse += solved.times.parse;
         times.solve += solved.times.solve;
         times.packages += solved.times.packages;
+    }
+    if !problems.is_empty() {
+        problems.sort_by(|left, right| left.recipe().cmp(right.recipe()));
+        return Err(LockingError::Unsolved { problems });
     }
     lock.packages = packages.into_values().collect();
     lock.normalize();
     Ok(Locked { lock, times })
 }
 
+/// What the existing lock says about versions of a recipe's packages.
+fn kept(update: Update<'_>, request: &PackageRequest, existing: Option<&Lock>) -> Kept {
+    let locked = existing.into_iter().flat_map(|lock| lock.recipe_packages(&request.recipe));
+    let versions: BTreeMap<PackageName, Version> =
+        locked.map(|package| (package.name.clone(), package.version.clone())).collect();
+    let mut held = versions.clone();
+    held.retain(|name, _| request.holds.contains(name));
+    let mut preferred = versions;
+    preferred.retain(|name, _| match update {
+        Update::Nothing => true,
+        Update::Only(names) => !names.contains(name),
+        Update::Everything => false,
+    });
+    Kept { preferred, held }
+}
+
 /// A suite with its unread indices.
 struct Found {
-    name: SuiteName,
     locked: LockedSuite,
     indices: Vec<(Architecture, Vec<index::Index>)>,
 }

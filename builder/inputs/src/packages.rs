@@ -1,12 +1,13 @@
 //! An index of packages, borrowed from its text.
 
-use std::collections::HashMap;
+use std::{cell::RefCell, cmp::Ordering, collections::HashMap};
 
-use bundles_release::lock::{Component, Priority, Version, VersionError};
+use bundles_release::lock::{Component, Priority, SuiteName, Version, VersionError};
 
 use crate::{
     deb822::{Deb822Error, Item, Reader},
-    relation::{self, Group, RelationError},
+    mention,
+    relation::{self, Alternative, Group, Reach, RelationError},
 };
 
 /// One package of an index.
@@ -15,18 +16,32 @@ pub(crate) struct Entry<'a> {
     pub(crate) name: &'a str,
     pub(crate) version: Version,
     pub(crate) architecture: &'a str,
+    pub(crate) suite: &'a SuiteName,
     pub(crate) component: &'a Component,
     pub(crate) source: &'a str,
     pub(crate) essential: bool,
+    /// Whether `Multi-Arch: allowed` stands in the index: it may satisfy relations to `:any`.
+    pub(crate) is_allowed: bool,
     pub(crate) priority: Priority,
     pub(crate) size: &'a str,
     pub(crate) sha256: &'a str,
     pub(crate) path: &'a str,
+    /// The architecture that the index is read for.
+    host: &'a str,
     pre_depends: &'a str,
     depends: &'a str,
+    recommends: &'a str,
     provides: &'a str,
     conflicts: &'a str,
     breaks: &'a str,
+}
+
+/// Where an index stands, and for what it is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) suite: &'a SuiteName,
+    pub(crate) component: &'a Component,
+    pub(crate) architecture: &'a str,
 }
 
 /// Which package provides a name, and in which version.
@@ -39,7 +54,10 @@ pub(crate) struct Provider {
 /// All packages of one suite and architecture.
 #[derive(Debug, Default)]
 pub(crate) struct Packages<'a> {
+    texts: Vec<&'a str>,
     entries: Vec<Entry<'a>>,
+    /// Where the indices first speak of a package, by its place; looked up when it matters.
+    mentions: RefCell<HashMap<usize, Option<(usize, usize)>>>,
     by_name: HashMap<&'a str, Vec<usize>>,
     providers: HashMap<&'a str, Vec<Provider>>,
 }
@@ -85,32 +103,30 @@ struct Fields<'a> {
     architecture: &'a str,
     source: &'a str,
     essential: &'a str,
+    multi_arch: &'a str,
     priority: &'a str,
     size: &'a str,
     sha256: &'a str,
     path: &'a str,
     pre_depends: &'a str,
     depends: &'a str,
+    recommends: &'a str,
     provides: &'a str,
     conflicts: &'a str,
     breaks: &'a str,
 }
 
 impl<'a> Packages<'a> {
-    /// Reads an index and adds the packages of `architecture` and `all`.
-    pub(crate) fn add(
-        &mut self,
-        text: &'a str,
-        component: &'a Component,
-        architecture: &str,
-    ) -> Result<(), PackagesError> {
+    /// Reads an index and adds the packages of the place's architecture and of `all`.
+    pub(crate) fn add(&mut self, text: &'a str, place: Place<'a>) -> Result<(), PackagesError> {
+        self.texts.push(text);
         let mut reader = Reader::new(text);
         let mut fields = Fields::default();
         while let Some(item) = reader.read().map_err(PackagesError::Syntax)? {
             let Item::Field(field) = item else {
                 let fields = std::mem::take(&mut fields);
-                if matches!(fields.architecture, "all") || fields.architecture == architecture {
-                    self.insert(&fields, component)?;
+                if matches!(fields.architecture, "all") || fields.architecture == place.architecture {
+                    self.insert(&fields, place)?;
                 }
                 continue;
             };
@@ -120,12 +136,14 @@ impl<'a> Packages<'a> {
                 "Architecture" => &mut fields.architecture,
                 "Source" => &mut fields.source,
                 "Essential" => &mut fields.essential,
+                "Multi-Arch" => &mut fields.multi_arch,
                 "Priority" => &mut fields.priority,
                 "Size" => &mut fields.size,
                 "SHA256" => &mut fields.sha256,
                 "Filename" => &mut fields.path,
                 "Pre-Depends" => &mut fields.pre_depends,
                 "Depends" => &mut fields.depends,
+                "Recommends" => &mut fields.recommends,
                 "Provides" => &mut fields.provides,
                 "Conflicts" => &mut fields.conflicts,
                 "Breaks" => &mut fields.breaks,
@@ -136,7 +154,7 @@ impl<'a> Packages<'a> {
         Ok(())
     }
 
-    fn insert(&mut self, fields: &Fields<'a>, component: &'a Component) -> Result<(), PackagesError> {
+    fn insert(&mut self, fields: &Fields<'a>, place: Place<'a>) -> Result<(), PackagesError> {
         let missing = |field| PackagesError::Missing { package: fields.name.to_owned(), field };
         let required = [
             ("Package", fields.name),
@@ -156,20 +174,28 @@ impl<'a> Packages<'a> {
             name: fields.name,
             version,
             architecture: fields.architecture,
-            component,
+            suite: place.suite,
+            component: place.component,
             source: fields.source,
             essential: fields.essential == "yes",
+            is_allowed: fields.multi_arch == "allowed",
             priority: fields.priority.parse().unwrap_or(Priority::Optional),
             size: fields.size,
             sha256: fields.sha256,
             path: fields.path,
+            host: place.architecture,
             pre_depends: fields.pre_depends,
             depends: fields.depends,
+            recommends: fields.recommends,
             provides: fields.provides,
             conflicts: fields.conflicts,
             breaks: fields.breaks,
         };
         for provided in entry.groups("Provides", entry.provides)?.into_iter().flatten() {
+            // Another architecture's name is nothing to packages of this one.
+            if provided.reach(place.architecture) == Reach::None {
+                continue;
+            }
             let version = provided.constraint.map(|constraint| constraint.version);
             self.providers.entry(provided.name).or_default().push(Provider { entry: at, version });
         }
@@ -203,6 +229,40 @@ impl<'a> Packages<'a> {
         self.providers.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// The packages that satisfy an alternative: those of its name, then those that provide it.
+    pub(crate) fn satisfying<'s>(
+        &'s self,
+        alternative: &'s Alternative<'_>,
+    ) -> impl Iterator<Item = usize> + 's {
+        let real = self.named(alternative.name).iter().copied();
+        let real = real.filter(|entry| alternative.accepts(&self.entry(*entry).version));
+        let provided = self.providers(alternative.name).iter();
+        let provided = provided.filter(|provider| alternative.accepts_provided(provider.version.as_ref()));
+        real.chain(provided.map(|provider| provider.entry)).filter(move |entry| {
+            let entry = self.entry(*entry);
+            match alternative.reach(entry.host) {
+                Reach::All => true,
+                Reach::Allowed => entry.is_allowed,
+                Reach::None => false,
+            }
+        })
+    }
+
+    /// The order among packages that provide the same, best first: the essential, then by priority, then the one of
+    /// which the indices speak last.
+    pub(crate) fn compare_providers(&self, left: usize, right: usize) -> Ordering {
+        let rank = |entry: usize| {
+            let entry = self.entry(entry);
+            (!entry.essential, entry.priority)
+        };
+        rank(left).cmp(&rank(right)).then_with(|| self.mention(right).cmp(&self.mention(left)))
+    }
+
+    fn mention(&self, entry: usize) -> Option<(usize, usize)> {
+        let mut mentions = self.mentions.borrow_mut();
+        *mentions.entry(entry).or_insert_with(|| mention::first(&self.texts, self.entries[entry].name))
+    }
+
     /// All names of packages.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> + '_ {
         self.by_name.keys().copied()
@@ -212,7 +272,11 @@ impl<'a> Packages<'a> {
 impl<'a> Entry<'a> {
     fn groups(&self, field: &'static str, text: &'a str) -> Result<Vec<Group<'a>>, PackagesError> {
         let package = || self.name.to_owned();
-        relation::parse(text).map_err(|source| PackagesError::Relation { package: package(), field, source })
+        relation::parse(text, self.host).map_err(|source| PackagesError::Relation {
+            package: package(),
+            field,
+            source,
+        })
     }
 
     /// What must be installed for it to work: Pre-Depends, then Depends.
@@ -220,6 +284,11 @@ impl<'a> Entry<'a> {
         let mut groups = self.groups("Pre-Depends", self.pre_depends)?;
         groups.extend(self.groups("Depends", self.depends)?);
         Ok(groups)
+    }
+
+    /// What goes well with it: Recommends.
+    pub(crate) fn recommends(&self) -> Result<Vec<Group<'a>>, PackagesError> {
+        self.groups("Recommends", self.recommends)
     }
 
     /// What must not be installed beside it: Conflicts and Breaks.
@@ -232,7 +301,13 @@ impl<'a> Entry<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn place<'a>(suite: &'a SuiteName, component: &'a Component) -> Place<'a> {
+        Place { suite, component, architecture: "amd64" }
+    }
 
     const STANZA: &str =
         "Package: a\nVersion: 1\nArchitecture: amd64\nFilename: pool/a.deb\nSize: 1\nSHA256: 00\n";
@@ -247,9 +322,9 @@ mod tests {
                 .replace("Package: a", "Package: b")
                 .replace("Size: 1", "Size: 1\nDepends: a,\n v")
         );
-        let component: Component = "main".parse().unwrap();
+        let (suite, component) = ("stable".parse().unwrap(), "main".parse().unwrap());
         let mut packages = Packages::default();
-        packages.add(&text, &component, "amd64").unwrap();
+        packages.add(&text, place(&suite, &component)).unwrap();
         assert_eq!(packages.len(), 2);
         assert!(packages.entry(0).essential);
         assert_eq!(packages.entry(0).priority, Priority::Required);
@@ -262,15 +337,54 @@ mod tests {
 
     #[test]
     fn names_what_is_wrong() {
-        let component: Component = "main".parse().unwrap();
+        let (suite, component) = ("stable".parse().unwrap(), "main".parse().unwrap());
         for (text, expected) in [
             (STANZA.replace("SHA256: 00\n", ""), "package `a` has no SHA256 in the index"),
             (STANZA.replace("Version: 1", "Version: 1_2"), "package `a` has a wrong version in the index"),
             (format!("{STANZA}Provides: (\n"), "package `a` has a wrong Provides in the index"),
             ("nonsense".to_owned(), "the index of packages is malformed"),
         ] {
-            let error = Packages::default().add(&text, &component, "amd64").unwrap_err();
+            let error = Packages::default().add(&text, place(&suite, &component)).unwrap_err();
             assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    const INDEX: &str = "Package: libc6\nSource: glibc (2.36-9)\nVersion: 2.36-9+deb12u1\nArchitecture: amd64\n\
+        Multi-Arch: same\nReplaces: libc6-amd64\nProvides: libc6-2.36, libc (= 2)\nDepends: libgcc-s1, a:any | b\n\
+        Recommends: libidn2-0 (>= 2.0.5~),\n libnss-nis [linux-any]\nBreaks: aide (<< 0.17), busybox (<< 1.30.1-6)\n\
+        Priority: optional\nFilename: pool/main/g/glibc/libc6_2.36.deb\nSize: 2758\nSHA256: 0a\n\n\
+        Package: mawk\nVersion: 1.3\nArchitecture: all\nEssential: yes\nPre-Depends: libc6 (>= 2.33) <!cross>\n\
+        Filename: pool/main/m/mawk.deb\nSize: 1\nSHA256: 0b\n";
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        /// An index with a few characters changed, taken out or put in is read or refused, relations included.
+        #[test]
+        fn a_broken_index_is_read_or_refused(
+            edits in prop::collection::vec((any::<prop::sample::Index>(), 0..4_u8, any::<char>()), 1..5)
+        ) {
+            let mut text: Vec<char> = INDEX.chars().collect();
+            for (at, kind, character) in edits {
+                if text.is_empty() {
+                    break;
+                }
+                let at = at.index(text.len());
+                match kind {
+                    0 => text[at] = character,
+                    1 => drop(text.drain(at..(at + 9).min(text.len()))),
+                    2 => text.insert(at, character),
+                    _ => text.truncate(at.max(1)),
+                }
+            }
+            let text: String = text.into_iter().collect();
+            let (suite, component) = ("stable".parse().unwrap(), "main".parse().unwrap());
+            let mut packages = Packages::default();
+            if packages.add(&text, place(&suite, &component)).is_ok() {
+                for entry in packages.entries() {
+                    let _relations = (entry.needs(), entry.recommends(), entry.excludes());
+                }
+            }
         }
     }
 }

@@ -2,24 +2,7 @@
 
 use std::fmt;
 
-use bundles_release::lock::{Version, VersionError};
-
-/// How two versions must compare.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Comparison {
-    Earlier,
-    EarlierOrEqual,
-    Equal,
-    LaterOrEqual,
-    Later,
-}
-
-/// A set of versions.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Constraint {
-    pub(crate) comparison: Comparison,
-    pub(crate) version: Version,
-}
+use bundles_release::lock::{Constraint, ConstraintError, Version};
 
 /// A package that satisfies a relation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +11,17 @@ pub(crate) struct Alternative<'a> {
     /// What stands behind a colon: `any`, `native` or an architecture.
     pub(crate) architecture: Option<&'a str>,
     pub(crate) constraint: Option<Constraint>,
+}
+
+/// Which packages an alternative reaches through its architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// All of the image: they are of one architecture or of `all`.
+    All,
+    /// Those that are marked `Multi-Arch: allowed`.
+    Allowed,
+    /// None: another architecture is asked for.
+    None,
 }
 
 /// Alternatives, best first.
@@ -42,34 +36,25 @@ pub enum RelationError {
         /// The text.
         text: String,
     },
-    /// The version of a relation.
-    #[error("relation `{text}` has a wrong version")]
-    Version {
+    /// What stands in the brackets.
+    #[error("relation `{text}` names no versions")]
+    Constraint {
         /// The text.
         text: String,
         /// What is wrong with it.
-        source: VersionError,
+        source: ConstraintError,
     },
 }
 
-impl Constraint {
-    pub(crate) fn contains(&self, version: &Version) -> bool {
-        let order = version.cmp(&self.version);
-        match self.comparison {
-            Comparison::Earlier => order.is_lt(),
-            Comparison::EarlierOrEqual => order.is_le(),
-            Comparison::Equal => order.is_eq(),
-            Comparison::LaterOrEqual => order.is_ge(),
-            Comparison::Later => order.is_gt(),
-        }
-    }
-}
-
 impl Alternative<'_> {
-    /// Whether a package of the image's architecture can satisfy it.
-    pub(crate) fn is_for(&self, architecture: &str) -> bool {
-        self.architecture
-            .is_none_or(|wanted| matches!(wanted, "any" | "native" | "all") || wanted == architecture)
+    /// Which packages of an image can satisfy it, as far as architectures go (dpkg's `deparchsatisfied`).
+    pub(crate) fn reach(&self, architecture: &str) -> Reach {
+        match self.architecture {
+            None | Some("native") => Reach::All,
+            Some("any") => Reach::Allowed,
+            Some(wanted) if wanted == architecture => Reach::All,
+            Some(_) => Reach::None,
+        }
     }
 
     /// Whether a version satisfies it.
@@ -87,22 +72,12 @@ impl Alternative<'_> {
     }
 }
 
-impl fmt::Display for Constraint {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = match self.comparison {
-            Comparison::Earlier => "<<",
-            Comparison::EarlierOrEqual => "<=",
-            Comparison::Equal => "=",
-            Comparison::LaterOrEqual => ">=",
-            Comparison::Later => ">>",
-        };
-        write!(formatter, "{sign} {}", self.version)
-    }
-}
-
 impl fmt::Display for Alternative<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name)?;
+        if let Some(architecture) = self.architecture {
+            write!(formatter, ":{architecture}")?;
+        }
         match &self.constraint {
             Some(constraint) => write!(formatter, " ({constraint})"),
             None => Ok(()),
@@ -110,21 +85,74 @@ impl fmt::Display for Alternative<'_> {
     }
 }
 
-/// Reads a relation field.
-pub(crate) fn parse(text: &str) -> Result<Vec<Group<'_>>, RelationError> {
-    text.split(',')
-        .map(str::trim_ascii)
-        .filter(|group| !group.is_empty())
-        .map(|group| group.split('|').map(alternative).collect())
-        .collect()
+/// Reads a relation field for packages of `host`. Alternatives for other architectures (`[arm64]`) and for build
+/// profiles (`<!nocheck>`; none is active) are left out, and so is a group that has no others.
+pub(crate) fn parse<'a>(text: &'a str, host: &str) -> Result<Vec<Group<'a>>, RelationError> {
+    let mut groups = Vec::new();
+    for group in text.split(',').map(str::trim_ascii).filter(|group| !group.is_empty()) {
+        let mut alternatives = Vec::new();
+        for text in group.split('|') {
+            alternatives.extend(alternative(text, host)?);
+        }
+        if !alternatives.is_empty() {
+            groups.push(alternatives);
+        }
+    }
+    Ok(groups)
 }
 
-fn alternative(text: &str) -> Result<Alternative<'_>, RelationError> {
+/// Takes the restrictions behind a relation off; whether they hold.
+fn restricted<'a>(text: &'a str, host: &str) -> Option<(&'a str, bool)> {
+    let (mut rest, mut holds) = (text, true);
+    // A restriction list of profiles holds if all of its terms do, the lists together if one of them does.
+    let mut profiles = None;
+    loop {
+        if let Some(before) = rest.strip_suffix(']') {
+            let (before, list) = before.rsplit_once('[')?;
+            let mut terms = list.split_ascii_whitespace().peekable();
+            let is_denied = terms.peek()?.starts_with('!');
+            let mut named = false;
+            for term in terms {
+                let name = term.strip_prefix('!');
+                if name.is_some() != is_denied {
+                    return None;
+                }
+                named |= covers(name.unwrap_or(term), host);
+            }
+            holds &= named != is_denied;
+            rest = before.trim_ascii_end();
+        } else if let Some(before) = rest.strip_suffix('>') {
+            let (before, list) = before.rsplit_once('<')?;
+            let mut terms = list.split_ascii_whitespace().peekable();
+            terms.peek()?;
+            let all = terms.all(|term| term.starts_with('!'));
+            profiles = Some(profiles.unwrap_or(false) || all);
+            rest = before.trim_ascii_end();
+        } else {
+            return Some((rest, holds && profiles.unwrap_or(true)));
+        }
+    }
+}
+
+/// Whether an architecture or wildcard names `host` (Debian policy, section 11.1). A name without a dash is Linux.
+fn covers(wildcard: &str, host: &str) -> bool {
+    let parts = |name| match str::split_once(name, '-') {
+        Some((system, processor)) => (system, processor),
+        None => ("linux", name),
+    };
+    let (host_system, host_processor) = parts(host);
+    let (system, processor) = parts(wildcard);
+    wildcard == "any"
+        || (system == "any" || system == host_system) && (processor == "any" || processor == host_processor)
+}
+
+fn alternative<'a>(text: &'a str, host: &str) -> Result<Option<Alternative<'a>>, RelationError> {
     let text = text.trim_ascii();
     let wrong = || RelationError::Form { text: text.to_owned() };
-    let (target, rest) = match text.split_once('(') {
+    let (bare, holds) = restricted(text, host).ok_or_else(wrong)?;
+    let (target, rest) = match bare.split_once('(') {
         Some((target, rest)) => (target.trim_ascii_end(), Some(rest.strip_suffix(')').ok_or_else(wrong)?)),
-        None => (text, None),
+        None => (bare, None),
     };
     let (name, architecture) = match target.split_once(':') {
         Some((name, architecture)) => (name, Some(architecture)),
@@ -138,24 +166,12 @@ fn alternative(text: &str) -> Result<Alternative<'_>, RelationError> {
     }
     let constraint = match rest {
         None => None,
-        Some(rest) => {
-            let rest = rest.trim_ascii();
-            let signs = rest.bytes().take_while(|byte| b"<=>".contains(byte)).count();
-            let comparison = match &rest[..signs] {
-                "<<" => Comparison::Earlier,
-                "<=" | "<" => Comparison::EarlierOrEqual,
-                "=" => Comparison::Equal,
-                ">=" | ">" => Comparison::LaterOrEqual,
-                ">>" => Comparison::Later,
-                _ => return Err(wrong()),
-            };
-            let version = rest[signs..].trim_ascii().parse();
-            let version =
-                version.map_err(|source| RelationError::Version { text: text.to_owned(), source })?;
-            Some(Constraint { comparison, version })
-        }
+        Some(rest) => Some(
+            rest.parse::<Constraint>()
+                .map_err(|source| RelationError::Constraint { text: text.to_owned(), source })?,
+        ),
     };
-    Ok(Alternative { name, architecture, constraint })
+    Ok(holds.then_some(Alternative { name, architecture, constraint }))
 }
 
 #[cfg(test)]
@@ -165,7 +181,7 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> Vec<String> {
-        let groups = parse(text).unwrap();
+        let groups = parse(text, "amd64").unwrap();
         groups
             .iter()
             .map(|group| group.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | "))
@@ -180,7 +196,7 @@ mod tests {
             ("debconf(>=0.5)|debconf-2.0", &["debconf (>= 0.5) | debconf-2.0"]),
             (
                 "python3:any (>> 3.11~),\n a (< 1), b (> 2), c (= 1:2-3),",
-                &["python3 (>> 3.11~)", "a (<= 1)", "b (>= 2)", "c (= 1:2-3)"],
+                &["python3:any (>> 3.11~)", "a (<= 1)", "b (>= 2)", "c (= 1:2-3)"],
             ),
         ] {
             assert_eq!(shown(text), expected, "{text}");
@@ -189,25 +205,57 @@ mod tests {
 
     #[test]
     fn refuses_the_rest() {
-        for bad in ["a (>= 1", "a (1)", "a (>= )", "a b", "|", "a (=> 1)", "a/../b", "a: (>= 1)"] {
-            assert!(parse(bad).is_err(), "{bad}");
+        for bad in [
+            "a (>= 1",
+            "a (1)",
+            "a (>= )",
+            "a b",
+            "|",
+            "a (=> 1)",
+            "a/../b",
+            "a: (>= 1)",
+            "a [",
+            "a []",
+            "a [amd64",
+            "a [!amd64 arm64]",
+            "a <>",
+            "a >",
+        ] {
+            assert!(parse(bad, "amd64").is_err(), "{bad}");
         }
     }
 
     #[test]
     fn knows_architectures_and_provided_versions() {
-        let group = &parse("a:any | b:arm64 | c (>= 2)").unwrap()[0];
-        assert!(group[0].is_for("amd64") && !group[1].is_for("amd64") && group[2].is_for("amd64"));
+        let group = &parse("a:any | b:arm64 | c (>= 2) | d:amd64 | e:native", "amd64").unwrap()[0];
+        let reaches: Vec<Reach> = group.iter().map(|alternative| alternative.reach("amd64")).collect();
+        assert_eq!(reaches, [Reach::Allowed, Reach::None, Reach::All, Reach::All, Reach::All]);
         let version = |text: &str| text.parse::<Version>().unwrap();
         assert!(!group[2].accepts_provided(None));
         assert!(group[2].accepts_provided(Some(&version("2.1"))));
         assert!(!group[2].accepts(&version("2~rc1")));
     }
 
+    #[test]
+    fn leaves_out_what_is_for_other_architectures_and_builds() {
+        for (text, expected) in [
+            ("a [amd64], b [arm64], c [!arm64], d [!amd64]", &["a", "c"][..]),
+            ("a [linux-any], b [any-arm64], c [any-amd64], d [hurd-any], e [any]", &["a", "c", "e"]),
+            (
+                "a (>= 1) [amd64 arm64] <!nocheck>, b <stage1>, c <!stage1 !nodoc>, d <!stage1 nodoc>",
+                &["a (>= 1)", "c"],
+            ),
+            ("a <stage1> <!cross>", &["a"]),
+            ("a [arm64] | b, c | d [arm64], e [arm64] | f <cross>", &["b", "c"]),
+        ] {
+            assert_eq!(shown(text), expected, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn never_panics(text in "[ab:()<=>|, 0-9~\u{e9}]{0,40}") {
-            let _result = parse(&text);
+        fn never_panics(text in "[ab:()<=>|, 0-9~!\\[\\]\u{e9}]{0,40}") {
+            let _result = parse(&text, "amd64");
         }
     }
 }

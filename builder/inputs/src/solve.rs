@@ -1,19 +1,32 @@
 //! Which packages a recipe installs.
 //!
-//! Debian's relations become clauses for a SAT solver: one variable for each version of a package, alternatives from
-//! left to right, a virtual package as the list of its providers by priority and name. Recommends are not followed.
+//! First a [`walk`] as apt does it. Where it meets a conflict, Debian's relations become clauses for a SAT solver: one
+//! variable for each version of a package, alternatives from left to right, a virtual package as the list of its
+//! providers by priority and name. Recommends are followed for the
+//! packages that the recipe says, as far as they can be.
 
+mod explanation;
 mod order;
 mod provider;
+mod rules;
 mod satisfied;
+mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeSet, fmt};
 
-use bundles_release::lock::{PackageName, PackageRequest, RecipeName, Satisfied, SuiteName, Version};
+use bundles_release::lock::{
+    Constraint, PackageName, PackageRequest, RecipeName, Satisfied, SuiteName, Version,
+};
 use resolvo::{Problem, Solver, UnsolvableOrCancelled};
 
-use crate::packages::{Packages, PackagesError};
+use crate::{
+    packages::{Packages, PackagesError},
+    relation::Group,
+};
+use explanation::Explanation;
 use provider::Provider;
+use rules::Rules;
+pub(crate) use rules::{Chosen, Kept};
 
 /// Packages that every image has: its name, its users and groups, its layout.
 const ALWAYS: [&str; 2] = ["base-files", "base-passwd"];
@@ -24,9 +37,6 @@ pub(crate) struct Selection {
     pub(crate) entries: Vec<usize>,
     pub(crate) satisfied: Vec<Satisfied>,
 }
-
-/// Versions that other recipes of the platform have chosen in the same suite.
-pub(crate) type Chosen = BTreeMap<PackageName, Version>;
 
 /// Why a recipe cannot be solved.
 #[derive(Debug, thiserror::Error)]
@@ -63,15 +73,36 @@ pub enum SolveError {
     },
     /// Packages that cannot be installed together.
     #[error(
-        "the packages of recipe {recipe} cannot be installed together from suite {suite}:\n{explanation}"
+        "the packages of recipe {recipe} cannot be installed together from suite {}:\n{explanation}",
+        joined(suites)
     )]
     Unsatisfiable {
         /// The recipe.
         recipe: RecipeName,
-        /// The suite.
-        suite: SuiteName,
+        /// Its suites.
+        suites: Vec<SuiteName>,
+        /// Packages that the recipe asks for and that cannot be together, sorted.
+        asked: Vec<PackageName>,
         /// Which package asks for what, and why that cannot be.
         explanation: String,
+    },
+    /// A pin that no version meets.
+    #[error(
+        "recipe {recipe} pins {package} to `{pin}`, but suite {} has {}",
+        joined(suites),
+        if versions.is_empty() { "no such package".to_owned() } else { joined(versions) }
+    )]
+    Pin {
+        /// The recipe.
+        recipe: RecipeName,
+        /// Its suites.
+        suites: Vec<SuiteName>,
+        /// The package.
+        package: PackageName,
+        /// The versions that the recipe allows.
+        pin: Constraint,
+        /// The versions that are there.
+        versions: Vec<Version>,
     },
     /// An index that cannot be read.
     #[error("the index of suite {suite} cannot be used for recipe {recipe}")]
@@ -85,6 +116,37 @@ pub enum SolveError {
     },
 }
 
+impl SolveError {
+    /// The recipe that cannot be solved.
+    pub const fn recipe(&self) -> &RecipeName {
+        match self {
+            Self::Unknown { recipe, .. }
+            | Self::Virtual { recipe, .. }
+            | Self::Unsatisfiable { recipe, .. }
+            | Self::Pin { recipe, .. }
+            | Self::Index { recipe, .. } => recipe,
+        }
+    }
+
+    /// What to do about it.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unknown { .. } | Self::Virtual { .. } => {
+                Some("correct `packages` in the recipe, then `bundle lock`")
+            }
+            Self::Unsatisfiable { .. } => {
+                Some("leave out one of the packages that exclude each other, then `bundle lock`")
+            }
+            Self::Pin { .. } => Some("correct `pins` in the recipe, then `bundle lock`"),
+            Self::Index { .. } => None,
+        }
+    }
+}
+
+fn joined<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn did_you_mean(similar: &[String]) -> String {
     if similar.is_empty() { String::new() } else { format!("; did you mean {}?", similar.join(" or ")) }
 }
@@ -94,50 +156,140 @@ pub(crate) fn solve(
     packages: &Packages<'_>,
     request: &PackageRequest,
     chosen: &Chosen,
+    kept: &Kept,
 ) -> Result<Selection, SolveError> {
     let roots = roots(packages, request)?;
-    let provider = Provider::new(packages, request, chosen);
-    let requirements = roots.iter().map(|root| provider.root(root)).collect();
-    let mut solver = Solver::new(provider);
-    let outcome = solver.solve(Problem::new().requirements(requirements));
-    let index_error =
-        |source| SolveError::Index { recipe: request.recipe.clone(), suite: request.suite.clone(), source };
-    if let Some(source) = solver.provider().take_error() {
-        return Err(index_error(source));
+    pins_are_there(packages, request)?;
+    let mut rules = Rules::new(packages, request, chosen, kept);
+    let mut selected = select(&rules, &roots)?;
+    if !request.recommends.is_empty() {
+        selected = with_recommends(&mut rules, &roots, selected)?;
     }
-    let solvables = outcome.map_err(|failure| SolveError::Unsatisfiable {
-        recipe: request.recipe.clone(),
-        suite: request.suite.clone(),
-        explanation: match failure {
-            UnsolvableOrCancelled::Unsolvable(conflict) => {
-                conflict.display_user_friendly(&solver).to_string().trim_end().to_owned()
-            }
-            UnsolvableOrCancelled::Cancelled(_) => "the search was cancelled".to_owned(),
-        },
-    })?;
-    let selected: BTreeSet<usize> =
-        solvables.into_iter().map(|solvable| solver.provider().entry_of(solvable)).collect();
-    let entries = order::ordered(packages, request, &selected).map_err(index_error)?;
-    let satisfied = satisfied::declared(packages, request, &selected).map_err(index_error)?;
+    let entries = order::ordered(packages, &selected).map_err(|source| index_error(request, source))?;
+    let satisfied =
+        satisfied::declared(packages, request, &selected).map_err(|source| index_error(request, source))?;
     Ok(Selection { entries, satisfied })
 }
 
-/// Names of the packages that must be there: those asked for, the two that always are, and the essential set if wanted.
+fn index_error(request: &PackageRequest, source: PackagesError) -> SolveError {
+    SolveError::Index { recipe: request.recipe.clone(), suite: request.suite.clone(), source }
+}
+
+/// A set in which all relations hold: the one that a walk finds, else one that the solver searches.
+fn select(rules: &Rules<'_, '_>, roots: &[&str]) -> Result<BTreeSet<usize>, SolveError> {
+    let firm: Option<Vec<usize>> = roots.iter().map(|root| rules.candidate(root)).collect();
+    if let Some(firm) = firm {
+        let walked = walk::walk(rules, &firm).map_err(|source| index_error(rules.request, source))?;
+        if let Some(selected) = walked {
+            return Ok(selected);
+        }
+    }
+    search(rules, roots)
+}
+
+/// Has the solver search for a set in which all relations hold.
+fn search(rules: &Rules<'_, '_>, roots: &[&str]) -> Result<BTreeSet<usize>, SolveError> {
+    let request = rules.request;
+    let provider = Provider::new(rules);
+    let requirements = roots.iter().map(|root| provider.root(root)).collect();
+    let mut solver = Solver::new(provider);
+    let outcome = solver.solve(Problem::new().requirements(requirements));
+    if let Some(source) = solver.provider().take_error() {
+        return Err(index_error(request, source));
+    }
+    let unsatisfiable = |told: Explanation| SolveError::Unsatisfiable {
+        recipe: request.recipe.clone(),
+        suites: request.suites().cloned().collect(),
+        asked: told.asked,
+        explanation: told.text,
+    };
+    match outcome {
+        Ok(solvables) => {
+            let entries = solvables.into_iter().map(|solvable| solver.provider().entry_of(solvable));
+            Ok(entries.collect())
+        }
+        Err(UnsolvableOrCancelled::Unsolvable(conflict)) => {
+            let told = explanation::explain(rules, &solver, &conflict);
+            Err(unsatisfiable(told.map_err(|source| index_error(request, source))?))
+        }
+        Err(UnsolvableOrCancelled::Cancelled(_)) => {
+            let text = "the search was cancelled".to_owned();
+            Err(unsatisfiable(Explanation { asked: Vec::new(), text }))
+        }
+    }
+}
+
+/// Adds what some packages recommend, as far as it can be installed: all of it, else as much as goes, in order.
+fn with_recommends<'a>(
+    rules: &mut Rules<'_, 'a>,
+    roots: &[&str],
+    mut selected: BTreeSet<usize>,
+) -> Result<BTreeSet<usize>, SolveError> {
+    let mut wanted: Vec<(usize, Group<'a>)> = Vec::new();
+    for entry in &selected {
+        let package = rules.packages.entry(*entry);
+        if rules.request.recommends.iter().any(|name| name.as_str() == package.name) {
+            let groups = package.recommends().map_err(|source| index_error(rules.request, source))?;
+            wanted.extend(groups.into_iter().map(|group| (*entry, group)));
+        }
+    }
+    for (entry, group) in &wanted {
+        rules.recommended.entry(*entry).or_default().push(group.clone());
+    }
+    match select(rules, roots) {
+        Err(SolveError::Unsatisfiable { .. }) => {}
+        result => return result,
+    }
+    rules.recommended.clear();
+    for (entry, group) in wanted {
+        rules.recommended.entry(entry).or_default().push(group);
+        match select(rules, roots) {
+            Ok(more) => selected = more,
+            Err(SolveError::Unsatisfiable { .. }) => {
+                rules.recommended.entry(entry).or_default().pop();
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(selected)
+}
+
+/// Names of the packages that must be there: the two that always are, the essential set if wanted, those asked for.
 fn roots<'a>(packages: &Packages<'a>, request: &'a PackageRequest) -> Result<Vec<&'a str>, SolveError> {
     let mut roots: Vec<&str> = ALWAYS.into_iter().filter(|name| !packages.named(name).is_empty()).collect();
     if request.essential {
         roots.extend(packages.entries().iter().filter(|entry| entry.essential).map(|entry| entry.name));
     }
+    let mut asked = Vec::new();
     for package in &request.packages {
         let name = package.as_str();
         if packages.named(name).is_empty() {
             return Err(not_a_package(packages, request, package));
         }
-        roots.push(name);
+        asked.push(name);
     }
-    roots.sort_unstable();
-    roots.dedup();
+    asked.sort_unstable();
+    roots.extend(asked);
+    let mut seen = BTreeSet::new();
+    roots.retain(|root| seen.insert(*root));
     Ok(roots)
+}
+
+/// Refuses a pin that no version of its package meets.
+fn pins_are_there(packages: &Packages<'_>, request: &PackageRequest) -> Result<(), SolveError> {
+    for (package, pin) in &request.pins {
+        let entries = packages.named(package.as_str()).iter().map(|entry| &packages.entry(*entry).version);
+        if !entries.clone().any(|version| pin.contains(version)) {
+            return Err(SolveError::Pin {
+                recipe: request.recipe.clone(),
+                suites: request.suites().cloned().collect(),
+                package: package.clone(),
+                pin: pin.clone(),
+                versions: entries.cloned().collect(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn not_a_package(packages: &Packages<'_>, request: &PackageRequest, package: &PackageName) -> SolveError {

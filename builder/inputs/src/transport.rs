@@ -2,13 +2,14 @@
 
 use std::{
     fmt,
+    io::SeekFrom,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest time without a byte.
@@ -146,24 +147,43 @@ impl Transport {
         Ok(Self { client: builder.build().map_err(TransportError::Client)? })
     }
 
-    /// Opens a file; nothing if it is not there.
-    pub(crate) async fn open(&self, base: &BaseUri, path: &str) -> Result<Option<Body>, TransportError> {
+    /// Opens a file at byte `from`, or at its beginning where the source cannot do that; says where. Nothing if it is
+    /// not there.
+    pub(crate) async fn open(
+        &self,
+        base: &BaseUri,
+        path: &str,
+        from: u64,
+    ) -> Result<Option<(Body, u64)>, TransportError> {
         match base {
             BaseUri::Folder(folder) => {
                 let path = folder.join(path);
-                match tokio::fs::File::open(&path).await {
-                    Ok(file) => Ok(Some(Body::File(path, file))),
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                    Err(source) => Err(TransportError::File { path, source }),
-                }
+                let failed = |source| TransportError::File { path: path.clone(), source };
+                let mut file = match tokio::fs::File::open(&path).await {
+                    Ok(file) => file,
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                    Err(source) => return Err(failed(source)),
+                };
+                file.seek(SeekFrom::Start(from)).await.map_err(failed)?;
+                Ok(Some((Body::File(path, file), from)))
             }
             BaseUri::Http(base) => {
                 let uri = format!("{base}/{}", escaped(path));
-                let response = self.client.get(&uri).send().await;
-                let response =
-                    response.map_err(|source| TransportError::Http { uri: uri.clone(), source })?;
+                let failed = |source| TransportError::Http { uri: uri.clone(), source };
+                if from > 0 {
+                    let range = format!("bytes={from}-");
+                    let asked = self.client.get(&uri).header(reqwest::header::RANGE, range);
+                    let response = asked.send().await.map_err(failed)?;
+                    let promised = response.headers().get(reqwest::header::CONTENT_RANGE);
+                    let promised = promised.and_then(|range| range.to_str().ok());
+                    let is_rest = promised.is_some_and(|range| range.starts_with(&format!("bytes {from}-")));
+                    if response.status().as_u16() == 206 && is_rest {
+                        return Ok(Some((Body::Http(response), from)));
+                    }
+                }
+                let response = self.client.get(&uri).send().await.map_err(failed)?;
                 match response.status().as_u16() {
-                    200 => Ok(Some(Body::Http(response))),
+                    200 => Ok(Some((Body::Http(response), 0))),
                     404 | 410 => Ok(None),
                     status => Err(TransportError::Status { uri, status }),
                 }
@@ -196,7 +216,7 @@ impl Transport {
         path: &str,
         limit: u64,
     ) -> Result<Option<Vec<u8>>, TransportError> {
-        let Some(mut body) = self.open(base, path).await? else { return Ok(None) };
+        let Some((mut body, _)) = self.open(base, path, 0).await? else { return Ok(None) };
         let mut bytes = Vec::new();
         while let Some(chunk) = body.chunk().await? {
             if (bytes.len() + chunk.len()) as u64 > limit {

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use bundles_objects::{
     AbsolutePath, Port, Service, SourcePath, TextError, UserId, VariableName, text_type_traits,
 };
-use bundles_release::lock::{AccountName, PackageName, SuiteName};
+use bundles_release::lock::{AccountName, Constraint, PackageName, SuiteName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ImagePlatform, SourcePattern,
-    name::{PackageNameText, SuiteNameText},
+    name::{ConstraintText, PackageNameText, SuiteNameText},
 };
 
 /// A recipe: one image and how it runs as a service.
@@ -41,6 +41,18 @@ pub struct Image {
     /// base-files, base-passwd and what `packages` need are.
     #[serde(default)]
     pub essential: bool,
+    /// Those of `packages` of which what they recommend is in the image too, as far as it can be installed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<PackageNameText>")]
+    pub recommends: Vec<PackageName>,
+    /// Versions that a package may have, such as `"= 5:7.0.15-1~deb12u5"` or `"<< 6"`. It need not be one of `packages`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(with = "BTreeMap<PackageNameText, ConstraintText>")]
+    pub pins: BTreeMap<PackageName, Constraint>,
+    /// Packages that keep the version of `bundle.lock` when it moves on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<PackageNameText>")]
+    pub holds: Vec<PackageName>,
     /// Files of the recipe's folder that are in the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileRule>,

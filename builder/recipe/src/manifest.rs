@@ -66,6 +66,11 @@ pub struct Suite {
     /// Fingerprints of the primary keys of which one must have signed.
     #[schemars(with = "Vec<FingerprintText>", length(min = 1))]
     pub keys: Vec<Fingerprint>,
+    /// Suites with newer versions of this one's packages, such as that of security updates. A recipe of this suite takes
+    /// the newest version that any of them has. Each is declared as a suite of its own; their `updates` are not followed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<SuiteNameText>")]
+    pub updates: Vec<SuiteName>,
 }
 
 /// What one environment gives and changes.

@@ -94,6 +94,13 @@ stand_in!(
     "nodejs"
 );
 stand_in!(
+    ConstraintText,
+    lock::Constraint,
+    "^\\s*(<<|<=|=|>=|>>|<|>)\\s*[0-9A-Za-z.+~:-]+\\s*$",
+    "versions: one of <<, <=, =, >= and >> before a Debian version",
+    ">= 2.36-9"
+);
+stand_in!(
     SuiteNameText,
     lock::SuiteName,
     "^[a-z0-9][-a-z0-9+._/]{0,63}$",
@@ -162,6 +169,7 @@ pub(crate) fn text_formats() -> Vec<TextFormat> {
         ReleaseVersionText::FORMAT,
         RepositoryNameText::FORMAT,
         PackageNameText::FORMAT,
+        ConstraintText::FORMAT,
         SuiteNameText::FORMAT,
         CodenameText::FORMAT,
         ComponentText::FORMAT,

@@ -39,6 +39,7 @@ pub struct Recipe {
     pub(crate) image: Image,
     pub(crate) service: Option<Service>,
     pub(crate) suite: SuiteName,
+    pub(crate) updates: Vec<SuiteName>,
     pub(crate) sources: Vec<SourceFile>,
     pub(crate) config_files: BTreeMap<AbsolutePath, String>,
     pub(crate) document: Document,
@@ -73,12 +74,19 @@ impl Recipe {
 
     /// What the lock has to answer.
     pub fn package_request(&self) -> PackageRequest {
+        let (suite, image) = (self.suite.clone(), &self.image);
         PackageRequest {
-            recipe: recipe_name(&self.name),
-            suite: self.suite.clone(),
-            architecture: self.image.platform().architecture(),
-            packages: self.image.packages.clone(),
-            essential: self.image.essential,
+            updates: self.updates.clone(),
+            essential: image.essential,
+            recommends: image.recommends.clone(),
+            pins: image.pins.clone(),
+            holds: image.holds.clone(),
+            ..PackageRequest::new(
+                recipe_name(&self.name),
+                suite,
+                image.platform().architecture(),
+                image.packages.clone(),
+            )
         }
     }
 

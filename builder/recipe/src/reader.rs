@@ -24,11 +24,8 @@ impl Platform {
         let environments = reader.environments();
         let platform = manifest.map(|(document, manifest)| {
             reader.check_suites(&document, &manifest, &recipes);
-            let default_suite = &manifest.platform.default_suite;
-            let recipes: BTreeMap<_, _> = recipes
-                .into_iter()
-                .map(|(name, parsed)| reader.recipe(name, parsed, default_suite))
-                .collect();
+            let recipes: BTreeMap<_, _> =
+                recipes.into_iter().map(|(name, parsed)| reader.recipe(name, parsed, &manifest)).collect();
             Self {
                 product: manifest.platform.name,
                 version: manifest.platform.version,
@@ -155,6 +152,11 @@ impl Reader<'_> {
             }
         };
         check(document, &["platform", "default-suite"], &manifest.platform.default_suite);
+        for (name, suite) in &manifest.suites {
+            for (index, update) in suite.updates.iter().enumerate() {
+                check(document, &["suites", name.as_str(), "updates", &index.to_string()], update);
+            }
+        }
         for (document, recipe) in recipes.values() {
             if let Some(suite) = &recipe.image.suite {
                 check(document, &["image", "suite"], suite);
@@ -166,7 +168,7 @@ impl Reader<'_> {
         &mut self,
         name: ServiceName,
         (document, parsed): ParsedRecipe,
-        default_suite: &SuiteName,
+        manifest: &PlatformDocument,
     ) -> (ServiceName, Recipe) {
         let sources = self.source_files(&name, &document, &parsed.image.files);
         for (target, source) in parsed.service.iter().flat_map(|service| &service.config_files) {
@@ -188,12 +190,21 @@ impl Reader<'_> {
             self.problems
                 .push(problem.helping("there is no shell and no search path: write it as \"/usr/bin/node\""));
         }
-        let suite = image.suite.clone().unwrap_or_else(|| default_suite.clone());
+        for (index, package) in image.recommends.iter().enumerate() {
+            if !image.packages.contains(package) {
+                let place = document.location(&["image", "recommends", &index.to_string()]);
+                let problem = Problem::new(place, format!("`{package}` is not one of `image.packages`"));
+                self.problems.push(problem.helping(format!("add \"{package}\" to `packages`")));
+            }
+        }
+        let suite = image.suite.clone().unwrap_or_else(|| manifest.platform.default_suite.clone());
+        let updates = manifest.suites.get(&suite).map(|suite| suite.updates.clone()).unwrap_or_default();
         let recipe = Recipe {
             name: name.clone(),
             image,
             service,
             suite,
+            updates,
             sources,
             config_files: BTreeMap::new(),
             document,

@@ -304,7 +304,7 @@ fn every_problem_of_every_file_at_once() {
       |
     9 | orgin = "Debian"
       | ^^^^^
-      = expected: one of `origin`, `label`, `codename`, `components`, `keys`
+      = expected: one of `origin`, `label`, `codename`, `components`, `keys`, `updates`
       = help: did you mean `origin`?
 
     `services.web.replicas` cannot be 0
@@ -319,7 +319,7 @@ fn every_problem_of_every_file_at_once() {
       |
     5 | entry-point = ["/usr/bin/node", "/app/server.js"]
       | ^^^^^^^^^^^
-      = expected: one of `suite`, `packages`, `essential`, `files`, `user`, `entrypoint`, `arguments`, `environment`, `ports`, `working-directory`, `platforms`
+      = expected: one of `suite`, `packages`, `essential`, `recommends`, `pins`, `holds`, `files`, `user`, `entrypoint`, `arguments`, `environment`, `ports`, `working-directory`, `platforms`
       = help: did you mean `entrypoint`?
 
     `service.health.ready.period` cannot be `5 s`

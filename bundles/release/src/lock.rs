@@ -5,6 +5,8 @@
 //! identity is a hash.
 
 mod account;
+mod changes;
+mod constraint;
 mod encoding;
 mod freshness;
 mod model;
@@ -13,6 +15,8 @@ mod request;
 mod version;
 
 pub use account::{Accounts, LockedGroup, LockedUser};
+pub use changes::Changes;
+pub use constraint::{Comparison, Constraint, ConstraintError};
 pub use encoding::{Inconsistency, LockError};
 pub use freshness::{Freshness, Staleness};
 pub use model::{

@@ -3,6 +3,9 @@
 //!
 //! Ends with 0 when everything ran. Goals are reported, never asserted: a time on a busy machine proves nothing.
 
+#[allow(dead_code, reason = "the tests of the solver use more of it")]
+#[path = "../../../builder/inputs/tests/inputs/peer.rs"]
+mod apt;
 mod daemon;
 mod debian;
 mod essential;
@@ -10,6 +13,7 @@ mod figures;
 mod measure;
 mod memory;
 mod no_op;
+mod solve;
 mod workshop;
 
 use std::{
@@ -44,6 +48,8 @@ enum Bench {
     NoOp,
     /// Most memory of a whole build, beside mmdebstrap.
     Memory,
+    /// What a request of some hundred packages installs, beside apt's simulation.
+    Solve,
     /// The daemon with a kept release on a real cluster, beside kubectl and the cluster's own controllers.
     Daemon,
 }
@@ -54,6 +60,7 @@ impl Bench {
             Self::Essential => essential::run_bench,
             Self::NoOp => no_op::run_bench,
             Self::Memory => memory::run_bench,
+            Self::Solve => solve::run_bench,
             Self::Daemon => daemon::run_bench,
         }
     }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use bundles_release::lock::{Freshness, Lock};
+use builder_inputs::Update;
+use bundles_release::lock::{Freshness, Lock, LockedPackage, PackageName};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,9 +22,10 @@ pub(crate) struct Arguments {
     /// Folder of the platform; the nearest one upward with bundle.toml unless given.
     #[arg(long, value_name = "FOLDER")]
     platform: Option<PathBuf>,
-    /// Move to the newest versions. Without it, suites stay where the lock has them.
-    #[arg(long, conflicts_with = "check")]
-    update: bool,
+    /// Move to the newest versions: of all packages, or of those named and what they make necessary. Without it, suites
+    /// and versions stay where the lock has them.
+    #[arg(long, value_name = "PACKAGE", num_args = 0.., conflicts_with = "check")]
+    update: Option<Vec<PackageName>>,
     /// Change nothing; fail when the lock does not answer what the recipes ask.
     #[arg(long)]
     check: bool,
@@ -37,8 +39,18 @@ struct Document {
     lock: PathBuf,
     changed: bool,
     packages: usize,
+    moved: Vec<Moved>,
     added: Vec<String>,
     removed: Vec<String>,
+}
+
+/// A package with another version than before.
+#[derive(Serialize)]
+struct Moved {
+    package: String,
+    from: String,
+    to: String,
+    source: String,
 }
 
 /// Runs the verb.
@@ -52,14 +64,22 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     let requests = folder.requests();
     let fresh = before.as_ref().filter(|lock| lock.check(&requests) == Freshness::Fresh);
     if let Some(lock) = fresh
-        && !arguments.update
+        && arguments.update.is_none()
     {
         return tell(&folder, Some(lock), lock, context);
     }
+    let update = match arguments.update.as_deref() {
+        None => Update::Nothing,
+        Some([]) => Update::Everything,
+        Some(named) => {
+            are_locked(named, before.as_ref(), &folder)?;
+            Update::Only(named)
+        }
+    };
     let made = runtime()?.block_on(inputs::make_lock(
         &folder,
         &arguments.sources,
-        arguments.update,
+        update,
         Timestamp::now(),
         context,
     ))?;
@@ -72,32 +92,56 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     tell(&folder, before.as_ref(), &made.lock, context)
 }
 
+/// Refuses a name that the lock does not have: nothing would move, and nobody would notice.
+fn are_locked(
+    named: &[PackageName],
+    before: Option<&Lock>,
+    folder: &PlatformFolder,
+) -> Result<(), CommandError> {
+    let is_locked = |name: &&PackageName| {
+        before.is_some_and(|lock| lock.packages.iter().any(|package| package.name == **name))
+    };
+    match named.iter().find(|name| !is_locked(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("package {name} is not in {}", folder.lock_path().display());
+            Err(CommandError::new(Kind::Usage, message).hint(format!("{} --update", folder.command("lock"))))
+        }
+    }
+}
+
 fn tell(
     folder: &PlatformFolder,
     before: Option<&Lock>,
     lock: &Lock,
     context: &Context,
 ) -> Result<(), CommandError> {
-    let list = |lock: &Lock| -> std::collections::BTreeSet<String> {
-        let line =
-            |package: &bundles_release::lock::LockedPackage| format!("{} {}", package.key(), package.version);
-        lock.packages.iter().map(line).collect()
+    let changes = lock.changes_since(before.unwrap_or(lock));
+    let line = |package: &LockedPackage| {
+        format!("{} {} (source {})", package.key(), package.version, package.source.name)
     };
-    let (old, new) = (before.map(list).unwrap_or_default(), list(lock));
+    let moved = changes.moved.iter().map(|(old, new)| Moved {
+        package: new.key().to_string(),
+        from: old.version.to_string(),
+        to: new.version.to_string(),
+        source: new.source.name.to_string(),
+    });
     let document = Document {
         lock: folder.lock_path(),
         changed: before.is_none_or(|before| before.digest() != lock.digest()),
         packages: lock.packages.len(),
-        added: new.difference(&old).cloned().collect(),
-        removed: old.difference(&new).cloned().collect(),
+        moved: moved.collect(),
+        added: changes.added.into_iter().map(line).collect(),
+        removed: changes.removed.into_iter().map(line).collect(),
     };
     let lines = || {
         let state = if document.changed { "written" } else { "up to date" };
         let mut lines = format!("{}: {state}, {} packages\n", document.lock.display(), document.packages);
-        if before.is_some() {
-            for (sign, packages) in [('-', &document.removed), ('+', &document.added)] {
-                lines.extend(packages.iter().map(|package| format!("{sign} {package}\n")));
-            }
+        for Moved { package, from, to, source } in &document.moved {
+            lines += &format!("~ {package} {from} -> {to} (source {source})\n");
+        }
+        for (sign, packages) in [('-', &document.removed), ('+', &document.added)] {
+            lines.extend(packages.iter().map(|package| format!("{sign} {package}\n")));
         }
         lines
     };

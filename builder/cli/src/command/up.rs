@@ -8,6 +8,7 @@ use std::{
 };
 
 use builder_build::Store;
+use builder_inputs::Update;
 use builder_recipe::Recipe;
 use bundles_release::EnvironmentName;
 use bundles_trust::{
@@ -139,7 +140,13 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     let lock = if folder.lock_path().exists() {
         folder.fresh_lock()?
     } else {
-        let made = runtime.block_on(inputs::make_lock(&folder, &arguments.sources, false, now, context))?;
+        let made = runtime.block_on(inputs::make_lock(
+            &folder,
+            &arguments.sources,
+            Update::Nothing,
+            now,
+            context,
+        ))?;
         folder.write_lock(&made.lock).of_kind(Kind::Machine)?;
         note(&format!("locked {} packages in {}", made.lock.packages.len(), folder.lock_path().display()));
         made.lock

@@ -138,10 +138,73 @@ fn locks_that_do_not_hold() {
           |
         3 | package = ["redis-server"]
           | ^^^^^^^
-          = expected: one of `suite`, `packages`, `essential`, `files`, `user`, `entrypoint`, `arguments`, `environment`, `ports`, `working-directory`, `platforms`
+          = expected: one of `suite`, `packages`, `essential`, `recommends`, `pins`, `holds`, `files`, `user`, `entrypoint`, `arguments`, `environment`, `ports`, `working-directory`, `platforms`
           = help: did you mean `packages`?
         "#);
     });
+}
+
+#[test]
+fn recipes_that_cannot_be_solved() {
+    let shop = Shop::locked();
+    let session = &shop.session;
+    let recipe = session.read("shop/web/recipe.toml");
+    let folder = session.path("archive").display().to_string();
+    let lock = format!("lock --platform shop --from file:{folder} --keyring {folder}/keyring.gpg");
+    for (packages, more, command, told) in [
+        (
+            "[\"redis-server\"]",
+            "",
+            lock.clone(),
+            &[
+                "exit 3",
+                "recipe web asks for package redis-server, which suite stable does not have",
+                " --> web/recipe.toml:3:13",
+                "3 | packages = [\"redis-server\"]",
+                "try: correct `packages` in the recipe",
+            ][..],
+        ),
+        (
+            "[]",
+            "pins = { base-files = \"= 9\" }",
+            lock.clone(),
+            &[
+                "exit 3",
+                "recipe web pins base-files to `= 9`, but suite stable has 1.0",
+                " --> web/recipe.toml:4:23",
+                "try: correct `pins` in the recipe",
+            ],
+        ),
+        (
+            "[]",
+            "recommends = [\"nodejs\"]",
+            lock.clone(),
+            &["exit 3", "`nodejs` is not one of `image.packages`", " --> web/recipe.toml:4:15"],
+        ),
+        (
+            "[]",
+            "holds = [\"base-files\"]",
+            format!("{lock} --update absent"),
+            &[
+                "exit 2",
+                "package absent is not in shop/bundle.lock",
+                "try: bundle lock --platform shop --update",
+            ],
+        ),
+        (
+            "[]",
+            "holds = [\"base-files\"]",
+            format!("{lock} --update base-files"),
+            &["up to date, 2 packages"],
+        ),
+    ] {
+        let text = recipe.replace("packages = []", &format!("packages = {packages}\n{more}"));
+        session.write("shop/web/recipe.toml", &text);
+        let said = session.run(&command);
+        for part in told {
+            assert!(said.contains(part), "{part} is missing in:\n{said}");
+        }
+    }
 }
 
 #[test]

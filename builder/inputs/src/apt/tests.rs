@@ -49,6 +49,37 @@ fn reads_both_formats_and_skips_what_is_not_for_us() {
 }
 
 #[test]
+fn finds_the_keys_of_sources() {
+    let folder = folder(&[
+        (
+            "sources.list",
+            "deb [ arch=amd64 Signed-By=/one.gpg,/two.asc,0123456789ABCDEF0123456789ABCDEF01234567 ] http://a.example/ s main\n\
+             deb-src [signed-by=/source.gpg] http://a.example/ s main\n",
+        ),
+        (
+            "sources.list.d/a.sources",
+            "Types: deb\nURIs: http://b.example/\nSuites: s\nSigned-By: /two.asc\n /three.gpg\n\n\
+             Types: deb\nURIs: http://c.example/\nSuites: s\nSigned-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n\
+             \x20-----END PGP PUBLIC KEY BLOCK-----\n\n\
+             Types: deb\nURIs: http://d.example/\nSuites: s\nEnabled: no\nSigned-By: /off.gpg\n",
+        ),
+        ("trusted.gpg.d/any.gpg", ""),
+        ("trusted.gpg.d/README", ""),
+    ]);
+    let file = |path: &str| KeySource::File(path.into());
+    let inline = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nabc\n-----END PGP PUBLIC KEY BLOCK-----\n";
+    let mut expected = vec![
+        file("/one.gpg"),
+        file("/three.gpg"),
+        file("/two.asc"),
+        KeySource::File(folder.path().join("trusted.gpg.d/any.gpg")),
+        KeySource::Inline(inline.to_owned()),
+    ];
+    expected.sort();
+    assert_eq!(Locations::of_apt(folder.path()).unwrap().keys(), expected);
+}
+
+#[test]
 fn says_when_nothing_is_configured_or_malformed() {
     let empty = folder(&[("sources.list", "# nothing\n")]);
     assert!(matches!(Locations::of_apt(empty.path()), Err(AptError::Empty { .. })));
@@ -89,6 +120,7 @@ proptest! {
     #[test]
     fn never_panics(text in "[a:\"{};#/* \n\u{e9}]{0,60}") {
         proxy::read(&text, &mut ProxySettings::default());
-        one_line(&text, &mut Vec::new());
+        one_line(&text, &mut Locations::default());
+        let _result = deb822(&text, &mut Locations::default());
     }
 }

@@ -115,9 +115,14 @@ impl Index {
                 let decoder = liblzma::read::XzDecoder::new_multi_decoder(self.bytes.as_slice());
                 decoder.take(limit + 1).read_to_end(&mut text)
             }
+            Some("zst") => zstd::stream::read::Decoder::new(self.bytes.as_slice())
+                .and_then(|decoder| decoder.take(limit + 1).read_to_end(&mut text)),
             Some("gz") => {
-                // Only chosen when the Release tells the length.
-                text.resize(usize::try_from(limit).unwrap_or(0), 0);
+                // The length stands at the end too, for where the Release does not tell it (RFC 1952, section 2.3.1).
+                let ending =
+                    self.bytes.last_chunk().map_or(0, |ending| u64::from(u32::from_le_bytes(*ending)));
+                let length = expected.map_or(ending.min(limit), |_| limit);
+                text.resize(usize::try_from(length).unwrap_or(0), 0);
                 let unpacked = libdeflater::Decompressor::new().gzip_decompress(&self.bytes, &mut text);
                 unpacked
                     .map(|length| text.truncate(length))

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Instant,
 };
 
@@ -11,14 +12,14 @@ use bundles_release::lock::{
 };
 use registry_wire::Digest;
 
-use super::{Found, LockOptions, LockTimes, LockingError, Solved, index};
+use super::{Found, LockOptions, LockTimes, LockingError, Solved, Update, index};
 use crate::{
     in_release::{InRelease, IndexFile, ReleaseError, SuitePolicy},
     keyring::SignatureError,
-    packages::{Entry, Packages},
+    packages::{Entry, Packages, Place},
     progress::Progress,
-    solve,
-    transport::BaseUri,
+    solve::{self, Kept},
+    transport::{BaseUri, TransportError},
 };
 
 /// Longest Release.
@@ -39,10 +40,9 @@ pub(super) async fn find(
     progress: &dyn Progress,
 ) -> Result<Found, LockingError> {
     let policy = policy(options, name);
-    let kept = if options.update {
-        None
-    } else {
-        locked.and_then(|locked| kept(options, &policy, locked, architectures))
+    let kept = match options.update {
+        Update::Nothing => locked.and_then(|locked| kept(options, &policy, locked, architectures)),
+        Update::Only(_) | Update::Everything => None,
     };
     let (release, base) = if let Some(release) = kept {
         (release, None)
@@ -76,7 +76,7 @@ pub(super) async fn find(
         keys: release.keys,
         indices: listed.into_values().collect(),
     };
-    Ok(Found { name: name.clone(), locked, indices })
+    Ok(Found { locked, indices })
 }
 
 /// The indices of an architecture.
@@ -125,6 +125,22 @@ const fn weight(error: &ReleaseError) -> u8 {
     }
 }
 
+/// The Release with its signatures: `InRelease`, else `Release` with the armored `Release.gpg` behind it.
+async fn signed(
+    options: &LockOptions<'_>,
+    suite: &SuiteName,
+    base: &BaseUri,
+) -> Result<Option<Vec<u8>>, TransportError> {
+    let file =
+        async |name: &str| options.transport.get(base, &format!("dists/{suite}/{name}"), RELEASE_LIMIT).await;
+    if let Some(bytes) = file("InRelease").await? {
+        return Ok(Some(bytes));
+    }
+    let Some(mut bytes) = file("Release").await? else { return Ok(None) };
+    bytes.extend(file("Release.gpg").await?.unwrap_or_default());
+    Ok(Some(bytes))
+}
+
 /// Asks all places until one has a Release that is accepted.
 async fn newest<'o>(
     options: &LockOptions<'o>,
@@ -136,15 +152,14 @@ async fn newest<'o>(
     let mut refused: Option<(&BaseUri, ReleaseError)> = None;
     let mut failed = None;
     for base in &bases {
-        let bytes =
-            match options.transport.get(base, &format!("dists/{suite}/InRelease"), RELEASE_LIMIT).await {
-                Ok(Some(bytes)) => bytes,
-                Ok(None) => continue,
-                Err(error) => {
-                    failed.get_or_insert(error);
-                    continue;
-                }
-            };
+        let bytes = match signed(options, suite, base).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => continue,
+            Err(error) => {
+                failed.get_or_insert(error);
+                continue;
+            }
+        };
         let not_before = locked.map(|locked| locked.date);
         match InRelease::check(&bytes, policy, options.keyring, options.now, not_before) {
             Ok(release) => {
@@ -168,63 +183,70 @@ async fn newest<'o>(
     })
 }
 
-/// Reads the indices of a suite and architecture and solves its recipes. No network.
+/// Reads the indices of some suites for an architecture and solves the recipes that take packages from them. No
+/// network.
 pub(super) fn solve(
-    suite: &SuiteName,
     architecture: &Architecture,
-    indices: &[index::Index],
-    requests: &[PackageRequest],
+    suites: &[(SuiteName, Arc<Vec<index::Index>>)],
+    requests: &[(PackageRequest, Kept)],
 ) -> Result<Solved, LockingError> {
     let started = Instant::now();
     let mut texts = Vec::new();
-    for index in indices {
-        let text = index.unpack().map_err(|source| LockingError::Index {
-            suite: suite.clone(),
-            path: index.file.path.to_string(),
-            source,
-        })?;
-        texts.push((text, &index.component));
+    for (suite, indices) in suites {
+        for index in indices.iter() {
+            let text = index.unpack().map_err(|source| LockingError::Index {
+                suite: suite.clone(),
+                path: index.file.path.to_string(),
+                source,
+            })?;
+            let place = Place { suite, component: &index.component, architecture: architecture.as_str() };
+            texts.push((text, place));
+        }
     }
     let mut times = LockTimes { unpack: started.elapsed(), ..LockTimes::default() };
 
     let started = Instant::now();
     let mut packages = Packages::default();
-    for (text, component) in &texts {
-        let added = packages.add(text, component, architecture.as_str());
-        added.map_err(|source| LockingError::Packages { suite: suite.clone(), source })?;
+    for (text, place) in &texts {
+        let added = packages.add(text, *place);
+        added.map_err(|source| LockingError::Packages { suite: place.suite.clone(), source })?;
     }
     times.parse = started.elapsed();
     times.packages = packages.len();
 
     let started = Instant::now();
-    let mut solved = Solved { recipes: Vec::new(), packages: BTreeMap::new(), times };
+    let mut solved = Solved { recipes: Vec::new(), unsolved: Vec::new(), times };
     let mut chosen = solve::Chosen::new();
-    for request in requests {
-        let selection = solve::solve(&packages, request, &chosen)
-            .map_err(|error| LockingError::Solve(Box::new(error)))?;
-        let mut keys = Vec::with_capacity(selection.entries.len());
-        for entry in selection.entries {
-            let package = locked(suite, packages.entry(entry))?;
-            chosen.insert(package.name.clone(), package.version.clone());
-            keys.push(package.key());
-            solved.packages.insert(package.key(), package);
+    for (request, kept) in requests {
+        // Every recipe is looked at, so that a person sees all that is wrong at once.
+        let selection = match solve::solve(&packages, request, &chosen, kept) {
+            Ok(selection) => selection,
+            Err(error) => {
+                solved.unsolved.push(error);
+                continue;
+            }
+        };
+        let entries = selection.entries.into_iter().map(|entry| locked(packages.entry(entry)));
+        let of_recipe = entries.collect::<Result<Vec<_>, _>>()?;
+        for package in &of_recipe {
+            let of_suite = chosen.entry(package.suite.clone()).or_default();
+            of_suite.insert(package.name.clone(), package.version.clone());
         }
-        solved.recipes.push((
-            request.recipe.clone(),
-            LockedRecipe {
-                suite: suite.clone(),
-                request: request.digest(),
-                packages: keys,
-                satisfied: selection.satisfied,
-            },
-        ));
+        let recipe = LockedRecipe {
+            suite: request.suite.clone(),
+            request: request.digest(),
+            packages: of_recipe.iter().map(LockedPackage::key).collect(),
+            satisfied: selection.satisfied,
+        };
+        solved.recipes.push((request.recipe.clone(), recipe, of_recipe));
     }
     solved.times.solve = started.elapsed();
     Ok(solved)
 }
 
 /// What the lock keeps of a package.
-fn locked(suite: &SuiteName, entry: &Entry<'_>) -> Result<LockedPackage, LockingError> {
+fn locked(entry: &Entry<'_>) -> Result<LockedPackage, LockingError> {
+    let suite = entry.suite;
     let wrong = |field| LockingError::Package { suite: suite.clone(), package: entry.name.to_owned(), field };
     let (source, source_version) = match entry.source.split_once('(') {
         Some((name, version)) => {

@@ -2,34 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bundles_release::lock::PackageRequest;
-
 use super::ALWAYS;
-use crate::{
-    packages::{Packages, PackagesError},
-    relation::Alternative,
-};
-
-/// The selected packages that satisfy an alternative.
-pub(super) fn satisfying<'s>(
-    packages: &'s Packages<'_>,
-    request: &PackageRequest,
-    selected: &'s BTreeSet<usize>,
-    alternative: &'s Alternative<'_>,
-) -> impl Iterator<Item = usize> + 's {
-    let real = packages.named(alternative.name).iter().copied();
-    let real = real.filter(|entry| alternative.accepts(&packages.entry(*entry).version));
-    let provided = packages.providers(alternative.name).iter();
-    let provided = provided.filter(|provider| alternative.accepts_provided(provider.version.as_ref()));
-    let possible = alternative.is_for(request.architecture.as_str());
-    real.chain(provided.map(|provider| provider.entry))
-        .filter(move |entry| possible && selected.contains(entry))
-}
+use crate::packages::{Packages, PackagesError};
 
 /// Orders packages so that what one needs comes before it, where there is no circle; a function of the set alone.
 pub(super) fn ordered(
     packages: &Packages<'_>,
-    request: &PackageRequest,
     selected: &BTreeSet<usize>,
 ) -> Result<Vec<usize>, PackagesError> {
     let mut starts: Vec<usize> = selected.iter().copied().collect();
@@ -41,7 +19,8 @@ pub(super) fn ordered(
     for entry in selected {
         let mut found = Vec::new();
         for alternative in packages.entry(*entry).needs()?.iter().flatten() {
-            let mut entries: Vec<usize> = satisfying(packages, request, selected, alternative).collect();
+            let mut entries: Vec<usize> =
+                packages.satisfying(alternative).filter(|entry| selected.contains(entry)).collect();
             entries.sort_by_key(|entry| packages.entry(*entry).name);
             found.extend(entries);
         }

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, fmt};
 
-use bundles_release::lock::{PackageRequest, Version};
+use bundles_release::lock::{Constraint, Version};
 use resolvo::{
     Candidates, Condition, ConditionId, ConditionalRequirement, Dependencies, DependencyProvider,
     HintDependenciesAvailable, Interner, KnownDependencies, NameId, Requirement, SolvableId, SolverCache,
@@ -10,10 +10,10 @@ use resolvo::{
     utils::{Pool, VersionSet},
 };
 
-use super::{Chosen, satisfied};
+use super::rules::Rules;
 use crate::{
-    packages::{Packages, PackagesError},
-    relation::{Alternative, Constraint, Group},
+    packages::PackagesError,
+    relation::{Alternative, Group, Reach},
 };
 
 /// A set of versions of one package.
@@ -61,18 +61,16 @@ impl Set {
 }
 
 /// Answers the solver from an index.
-pub(super) struct Provider<'a> {
-    packages: &'a Packages<'a>,
-    request: &'a PackageRequest,
-    chosen: &'a Chosen,
+pub(super) struct Provider<'p, 'a> {
+    rules: &'p Rules<'p, 'a>,
     pool: Pool<Set, String>,
     /// The first thing in the index that could not be read; the solver has no way to hand it on.
     error: RefCell<Option<PackagesError>>,
 }
 
-impl<'a> Provider<'a> {
-    pub(super) fn new(packages: &'a Packages<'a>, request: &'a PackageRequest, chosen: &'a Chosen) -> Self {
-        Self { packages, request, chosen, pool: Pool::new(), error: RefCell::new(None) }
+impl<'p, 'a> Provider<'p, 'a> {
+    pub(super) fn new(rules: &'p Rules<'p, 'a>) -> Self {
+        Self { rules, pool: Pool::new(), error: RefCell::new(None) }
     }
 
     pub(super) fn take_error(&self) -> Option<PackagesError> {
@@ -92,39 +90,48 @@ impl<'a> Provider<'a> {
         self.pool.intern_version_set(self.pool.intern_package_name(name), set)
     }
 
-    /// The packages that provide what an alternative asks for, grouped by name, by priority and name.
+    /// The packages that satisfy an alternative by what they provide, grouped by name, best first.
     fn providers(&self, alternative: &Alternative<'_>) -> Vec<(&'a str, Vec<usize>)> {
         let mut found: Vec<(&str, Vec<usize>)> = Vec::new();
-        for provider in self.packages.providers(alternative.name) {
-            let name = self.packages.entry(provider.entry).name;
-            if name == alternative.name || !alternative.accepts_provided(provider.version.as_ref()) {
-                continue;
-            }
+        for entry in self.rules.packages.satisfying(alternative) {
+            let name = self.rules.packages.entry(entry).name;
             match found.iter_mut().find(|(other, _)| *other == name) {
-                Some((_, entries)) => entries.push(provider.entry),
-                None => found.push((name, vec![provider.entry])),
+                Some((_, entries)) => entries.push(entry),
+                None if name == alternative.name => {}
+                None => found.push((name, vec![entry])),
             }
         }
-        found.sort_by_key(|(name, entries)| (self.packages.entry(entries[0]).priority, *name));
+        found.sort_by(|(_, left), (_, right)| self.rules.packages.compare_providers(left[0], right[0]));
         found
+    }
+
+    /// The packages of an alternative's own name that satisfy it.
+    fn of_name(&self, alternative: &Alternative<'_>) -> Option<VersionSetId> {
+        if self.rules.packages.named(alternative.name).is_empty() {
+            return None;
+        }
+        match alternative.reach(self.rules.request.architecture.as_str()) {
+            Reach::All => Some(self.set(alternative.name, Set::Within(alternative.constraint.clone()))),
+            Reach::Allowed => {
+                let named = |entry: &usize| self.rules.packages.entry(*entry).name == alternative.name;
+                let entries = self.rules.packages.satisfying(alternative).filter(named).collect();
+                Some(self.set(alternative.name, Set::Providing(entries)))
+            }
+            Reach::None => None,
+        }
     }
 
     fn requirement(&self, group: &Group<'_>) -> Option<ConditionalRequirement> {
         let mut sets = Vec::new();
-        for alternative in
-            group.iter().filter(|alternative| alternative.is_for(self.request.architecture.as_str()))
-        {
-            if !self.packages.named(alternative.name).is_empty() {
-                sets.push(self.set(alternative.name, Set::Within(alternative.constraint.clone())));
-            }
-            for (name, entries) in self.providers(alternative) {
-                sets.push(self.set(name, Set::Providing(entries)));
-            }
+        for alternative in group {
+            sets.extend(self.of_name(alternative));
+            let providers = self.providers(alternative).into_iter();
+            sets.extend(providers.map(|(name, entries)| self.set(name, Set::Providing(entries))));
         }
         if sets.is_empty() {
             // Nothing has it: asked for all the same, so that the explanation names it.
             let first = group.first()?;
-            sets.push(self.set(first.name, Set::Within(first.constraint.clone())));
+            sets.push(self.set(first.name, Set::Providing(Vec::new())));
         }
         let requirement = match sets[..] {
             [only] => Requirement::Single(only),
@@ -137,16 +144,14 @@ impl<'a> Provider<'a> {
     }
 
     fn known(&self, entry: usize) -> Result<KnownDependencies, PackagesError> {
-        let package = self.packages.entry(entry);
+        let package = self.rules.packages.entry(entry);
         let mut known = KnownDependencies::default();
-        for group in package.needs()? {
-            if satisfied::entry_for(self.request, package.name, &group).is_none() {
-                known.requirements.extend(self.requirement(&group));
-            }
+        for group in self.rules.needs(entry)? {
+            known.requirements.extend(self.requirement(&group));
         }
         for excluded in package.excludes()?.iter().flatten() {
             // A package never excludes itself, neither by its name nor by what it provides.
-            if excluded.name != package.name && !self.packages.named(excluded.name).is_empty() {
+            if excluded.name != package.name && !self.rules.packages.named(excluded.name).is_empty() {
                 known.constrains.push(self.set(excluded.name, Set::Outside(excluded.constraint.clone())));
             }
             for (name, entries) in self.providers(excluded) {
@@ -159,7 +164,7 @@ impl<'a> Provider<'a> {
     }
 }
 
-impl Interner for Provider<'_> {
+impl Interner for Provider<'_, '_> {
     type NameId = NameId;
     type SolvableId = SolvableId;
 
@@ -211,7 +216,7 @@ impl Interner for Provider<'_> {
 }
 
 // The solver polls each of these once: none of them waits for anything.
-impl DependencyProvider for Provider<'_> {
+impl DependencyProvider for Provider<'_, '_> {
     async fn filter_candidates(
         &self,
         candidates: &[SolvableId],
@@ -226,33 +231,27 @@ impl DependencyProvider for Provider<'_> {
 
     async fn get_candidates(&self, name: NameId) -> Option<Candidates> {
         let text = self.pool.resolve_package_name(name);
-        let entries = self.packages.named(text);
+        let entries = self.rules.packages.named(text);
         if entries.is_empty() {
             return None;
         }
-        let wanted = self.chosen.get(text.as_str());
         let mut candidates = Candidates {
             hint_dependencies_available: HintDependenciesAvailable::All,
             ..Candidates::default()
         };
         for entry in entries {
-            let version = self.packages.entry(*entry).version.clone();
-            let is_chosen = wanted == Some(&version);
+            let version = self.rules.packages.entry(*entry).version.clone();
             let solvable = self.pool.intern_solvable(name, Candidate { entry: *entry, version });
             candidates.candidates.push(solvable);
-            if is_chosen {
-                candidates.locked = Some(solvable);
+            if let Some(reason) = self.rules.refusal(*entry) {
+                candidates.excluded.push((solvable, self.pool.intern_string(reason)));
             }
         }
         Some(candidates)
     }
 
     async fn sort_candidates(&self, _: &SolverCache<Self>, solvables: &mut [SolvableId]) {
-        solvables.sort_by(|left, right| {
-            let (left, right) = (self.pool.resolve_solvable(*left), self.pool.resolve_solvable(*right));
-            let by_version = right.record.version.cmp(&left.record.version);
-            by_version.then_with(|| left.record.entry.cmp(&right.record.entry))
-        });
+        solvables.sort_by(|left, right| self.rules.compare(self.entry_of(*left), self.entry_of(*right)));
     }
 
     async fn get_dependencies(&self, solvable: SolvableId) -> Dependencies {

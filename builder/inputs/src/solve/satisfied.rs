@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bundles_release::lock::{PackageName, PackageRequest, Satisfied};
 
-use super::order;
 use crate::{
     packages::{Packages, PackagesError},
     relation::Group,
@@ -80,9 +79,9 @@ pub(super) fn declared(
         let package = packages.entry(*entry);
         for group in package.needs()? {
             let Some(declared) = entry_for(request, package.name, &group) else { continue };
-            let there = group.iter().any(|alternative| {
-                order::satisfying(packages, request, selected, alternative).next().is_some()
-            });
+            let there = group
+                .iter()
+                .any(|alternative| packages.satisfying(alternative).any(|entry| selected.contains(&entry)));
             if !there {
                 found
                     .entry(declared.package)

@@ -1,8 +1,13 @@
+use std::sync::LazyLock;
+
 use bundles_release::lock::Component;
 use proptest::prelude::*;
 
 use super::*;
-use crate::relation::{self, Group};
+use crate::{
+    packages::Place,
+    relation::{self, Group},
+};
 
 fn index(packages: &[(&str, &str, &str)]) -> String {
     let mut text = String::new();
@@ -16,13 +21,20 @@ fn index(packages: &[(&str, &str, &str)]) -> String {
 }
 
 fn request(packages: &[&str], essential: bool) -> PackageRequest {
-    PackageRequest {
-        recipe: "r".parse().unwrap(),
-        suite: "s".parse().unwrap(),
-        architecture: "amd64".parse().unwrap(),
-        packages: packages.iter().map(|package| package.parse().unwrap()).collect(),
-        essential,
-    }
+    let packages = packages.iter().map(|package| package.parse().unwrap()).collect();
+    let request =
+        PackageRequest::new("r".parse().unwrap(), "s".parse().unwrap(), "amd64".parse().unwrap(), packages);
+    PackageRequest { essential, ..request }
+}
+
+static SUITE: LazyLock<SuiteName> = LazyLock::new(|| "s".parse().unwrap());
+static COMPONENT: LazyLock<Component> = LazyLock::new(|| "main".parse().unwrap());
+
+fn read(text: &str) -> Packages<'_> {
+    let mut packages = Packages::default();
+    let place = Place { suite: &SUITE, component: &COMPONENT, architecture: "amd64" };
+    packages.add(text, place).unwrap();
+    packages
 }
 
 /// Names and versions in order, and what was left out.
@@ -31,10 +43,8 @@ fn solved(
     request: &PackageRequest,
     chosen: &Chosen,
 ) -> Result<(Vec<String>, Vec<String>), SolveError> {
-    let component: Component = "main".parse().unwrap();
-    let mut packages = Packages::default();
-    packages.add(text, &component, "amd64").unwrap();
-    let selection = solve(&packages, request, chosen)?;
+    let packages = read(text);
+    let selection = solve(&packages, request, chosen, &Kept::default())?;
     let shown = |entry: &usize| format!("{} {}", packages.entry(*entry).name, packages.entry(*entry).version);
     let satisfied = selection.satisfied.iter().map(|satisfied| satisfied.package.to_string()).collect();
     Ok((selection.entries.iter().map(shown).collect(), satisfied))
@@ -79,8 +89,36 @@ fn follows_relations() {
         ),
         (
             "other architecture",
-            &[("aa", "1", "Depends: bb:i386 | cc:any"), ("bb", "1", ""), ("cc", "1", "")],
+            &[
+                ("aa", "1", "Depends: bb:i386 | bb:any | cc:any | bb"),
+                ("bb", "1", "Multi-Arch: foreign"),
+                ("cc", "1", "Multi-Arch: allowed"),
+            ],
             "cc 1, aa 1",
+        ),
+        (
+            "own architecture by name",
+            &[("aa", "1", "Depends: bb:amd64, cc:native"), ("bb", "1", ""), ("cc", "1", "")],
+            "bb 1, cc 1, aa 1",
+        ),
+        (
+            "essential before priority",
+            &[
+                ("aa", "1", "Depends: vv"),
+                ("p1", "1", "Priority: required;Provides: vv"),
+                ("p2", "1", "Essential: yes;Provides: vv"),
+            ],
+            "p2 1, aa 1",
+        ),
+        (
+            "an alternative that something else needs anyway",
+            &[
+                ("aa", "1", "Depends: bb, cc | dd"),
+                ("bb", "1", "Depends: dd"),
+                ("cc", "1", ""),
+                ("dd", "1", ""),
+            ],
+            "dd 1, bb 1, aa 1",
         ),
         (
             "virtual by priority, then name",
@@ -210,7 +248,8 @@ fn leaves_out_what_only_scripts_need_unless_it_is_asked_for() {
 #[test]
 fn takes_the_version_that_another_recipe_has() {
     let text = index(&[("aa", "2", ""), ("aa", "1", ""), ("bb", "1", "Depends: aa (>= 2)")]);
-    let chosen = Chosen::from([("aa".parse().unwrap(), "1".parse().unwrap())]);
+    let versions = [("aa".parse().unwrap(), "1".parse().unwrap())].into();
+    let chosen = Chosen::from([(SUITE.clone(), versions)]);
     assert_eq!(solved(&text, &request(&["aa"], false), &chosen).unwrap().0, ["aa 1"]);
     assert!(matches!(
         solved(&text, &request(&["bb"], false), &chosen),
@@ -280,19 +319,17 @@ proptest! {
             let fields = format!("Depends: {};Breaks: {};{provides}", needs.join(", "), excludes.join(", "));
             text += &index(&[(NAMES[name], &version.to_string(), &fields)]);
         }
-        let component: Component = "main".parse().unwrap();
-        let mut packages = Packages::default();
-        packages.add(&text, &component, "amd64").unwrap();
+        let packages = read(&text);
         let request = request(&[NAMES[asked]], false);
         let possible = (0..1_u32 << packages.len()).map(|bits| {
             (0..packages.len()).filter(|entry| bits & 1 << entry != 0).collect::<BTreeSet<usize>>()
         }).any(|set| holds(&packages, &set, NAMES[asked]));
-        match solve(&packages, &request, &Chosen::new()) {
+        match solve(&packages, &request, &Chosen::new(), &Kept::default()) {
             Ok(selection) => {
                 let set: BTreeSet<usize> = selection.entries.iter().copied().collect();
                 prop_assert_eq!(set.len(), selection.entries.len());
                 prop_assert!(holds(&packages, &set, NAMES[asked]), "{:?} in\n{}", selection.entries, text);
-                let again = solve(&packages, &request, &Chosen::new()).unwrap();
+                let again = solve(&packages, &request, &Chosen::new(), &Kept::default()).unwrap();
                 prop_assert_eq!(again.entries, selection.entries);
             }
             Err(SolveError::Unknown { .. }) => prop_assert!(packages.named(NAMES[asked]).is_empty()),

@@ -2,20 +2,17 @@
 
 use std::{
     collections::BTreeSet,
-    fmt::Write as _,
     path::Path,
-    process::Command,
     sync::atomic::{AtomicUsize, Ordering},
     time::Instant,
 };
 
-use crate::support::{Bench, Signer, request, told};
-use anyhow::{Context as _, Result, ensure};
-use builder_inputs::{
-    APT_FOLDER, DEBIAN_KEYRING, Keyring, Locations, Lock, LockTimes, PackageRequest, Progress, Transport,
+use crate::{
+    peer::Apt,
+    support::{Bench, Signer, named, packages, request, told},
 };
-use bundles_release::lock::RecipeName;
-use jiff::Timestamp;
+use anyhow::{Context as _, Result, ensure};
+use builder_inputs::{DEBIAN_KEYRING, Keyring, Lock, LockTimes, Progress};
 
 #[derive(Default)]
 struct Count(AtomicUsize);
@@ -32,16 +29,6 @@ impl Progress for Count {
     fn note(&self, _text: &str) {}
 }
 
-fn named(recipe: &str, request: PackageRequest) -> PackageRequest {
-    PackageRequest { recipe: recipe.parse().expect("a recipe name"), ..request }
-}
-
-/// Names and versions of a recipe.
-fn packages(lock: &Lock, recipe: &str) -> BTreeSet<String> {
-    let recipe: RecipeName = recipe.parse().expect("a recipe name");
-    lock.recipe_packages(&recipe).map(|package| format!("{} {}", package.name, package.version)).collect()
-}
-
 #[allow(clippy::print_stdout)]
 fn say(what: &str, times: &LockTimes, wall: Instant) {
     println!("{what}: {:?} in all, {times:?}", wall.elapsed());
@@ -51,11 +38,7 @@ fn say(what: &str, times: &LockTimes, wall: Instant) {
 /// same indices.
 #[tokio::test(flavor = "multi_thread")]
 async fn locks_what_apt_would_install() -> Result<()> {
-    let locations = Locations::of_apt(Path::new(APT_FOLDER))?;
-    let mut bench = Bench::new(locations, &[&Signer::new()?])?;
-    bench.keyring = Keyring::load(Path::new(DEBIAN_KEYRING))?;
-    bench.transport = Transport::new(bench.locations.proxies())?;
-    bench.now = Timestamp::now();
+    let mut bench = Bench::of_debian()?;
     let api = ["nodejs", "node-express", "node-redis"];
     let requests = [
         named("cache", request("bookworm", &["redis-server"], false)),
@@ -121,7 +104,8 @@ async fn locks_what_apt_would_install() -> Result<()> {
         ("cache-full", "bookworm", &["redis-server"]),
         ("api-full", "trixie", &api),
     ] {
-        let (ours, apts) = (packages(&first, recipe), simulated(&bench, &first, suite, asked)?);
+        let apts = Apt::of(&bench.cache, &first, suite)?.simulates(asked)?.map_err(anyhow::Error::msg)?;
+        let ours = packages(&first, recipe);
         let only_ours: Vec<&String> = ours.difference(&apts).collect();
         let only_apt: Vec<&String> = apts.difference(&ours).collect();
         ensure!(ours == apts, "{recipe}: only we have {only_ours:?}, only apt has {only_apt:?}");
@@ -134,60 +118,4 @@ async fn locks_what_apt_would_install() -> Result<()> {
     say(&format!("{again:?}"), &LockTimes::default(), wall);
     ensure!((again.files, again.reused) == (0, first.packages.len()), "{again:?}");
     Ok(())
-}
-
-/// What apt would install into an empty system from the indices that the lock was made of.
-fn simulated(bench: &Bench, lock: &Lock, suite: &str, asked: &[&str]) -> Result<BTreeSet<String>> {
-    let root = tempfile::tempdir()?;
-    let archive = root.path().join("archive");
-    let locked = lock.suite(&suite.parse()?).context("a suite")?;
-    let release = std::fs::read(bench.cache.path(&locked.release))?;
-    let dists = archive.join("dists").join(suite);
-    std::fs::create_dir_all(&dists)?;
-    std::fs::write(dists.join("InRelease"), &release)?;
-    for index in &locked.indices {
-        let path = dists.join(index.path.as_str());
-        std::fs::create_dir_all(path.parent().context("a folder")?)?;
-        std::fs::copy(bench.cache.path(&index.sha256), &path)?;
-    }
-    for folder in ["etc/apt.conf.d", "etc/preferences.d", "state/lists/partial", "cache/archives/partial"] {
-        std::fs::create_dir_all(root.path().join(folder))?;
-    }
-    std::fs::write(root.path().join("status"), b"")?;
-    let source =
-        format!("deb [arch=amd64 signed-by={DEBIAN_KEYRING}] file:{} {suite} main\n", archive.display());
-    std::fs::write(root.path().join("etc/sources.list"), source)?;
-    let mut configuration = String::new();
-    for (key, path) in [
-        ("Dir::Etc", "etc"),
-        ("Dir::State", "state"),
-        ("Dir::State::status", "status"),
-        ("Dir::Cache", "cache"),
-        ("Dir::Log", "cache"),
-    ] {
-        writeln!(configuration, "{key} \"{}\";", root.path().join(path).display())?;
-    }
-    configuration += "APT::Architecture \"amd64\";\nAPT::Install-Recommends \"false\";\npkgCacheGen::ForceEssential \",\";\n\
-                      APT::Sandbox::User \"root\";\n\
-                      Acquire::Languages \"none\";\nAcquire::Check-Date \"false\";\n";
-    let file = root.path().join("apt.conf");
-    std::fs::write(&file, configuration)?;
-    let apt = |arguments: &[&str]| -> Result<String> {
-        let output =
-            Command::new("apt-get").env("APT_CONFIG", &file).env("LC_ALL", "C").args(arguments).output();
-        let output = output.context("apt-get install apt")?;
-        ensure!(
-            output.status.success(),
-            "apt-get {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8(output.stdout)?)
-    };
-    apt(&["update", "--quiet"])?;
-    let told = apt(&[&["install", "--simulate", "?essential"][..], asked].concat())?;
-    let installed = told.lines().filter_map(|line| {
-        let (name, rest) = line.strip_prefix("Inst ")?.split_once(" (")?;
-        Some(format!("{name} {}", rest.split(' ').next()?))
-    });
-    Ok(installed.collect())
 }

@@ -2,4 +2,8 @@
 
 mod archive;
 mod live;
+mod peer;
+mod resolver;
+mod resuming;
+mod suites;
 mod support;

@@ -1,22 +1,24 @@
 //! A small signed archive and a server for it.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
 use anyhow::{Context as _, Result};
 use builder_inputs::{
-    BaseUri, Keyring, Locations, LockOptions, Locked, LockingError, PackageCache, PackageRequest, Progress,
-    SuitePolicy, Transport,
+    APT_FOLDER, BaseUri, DEBIAN_KEYRING, Keyring, Locations, LockOptions, Locked, LockingError, PackageCache,
+    PackageRequest, Progress, SuitePolicy, Transport, Update,
 };
-use bundles_release::lock::{Encoders, Lock, ReleaseField};
+use bundles_release::lock::{Encoders, Lock, PackageName, RecipeName, ReleaseField};
 use jiff::Timestamp;
 use pgp::{
     composed::{
-        ArmorOptions, CleartextSignedMessage, EncryptionCaps, KeyType, SecretKeyParamsBuilder,
-        SignedPublicKey, SignedSecretKey, SubkeyParamsBuilder,
+        ArmorOptions, CleartextSignedMessage, DetachedSignature, EncryptionCaps, KeyType,
+        SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey, SubkeyParamsBuilder,
     },
+    crypto::hash::HashAlgorithm,
     packet::{SignatureConfig, SignatureType, Subpacket, SubpacketData},
     ser::Serialize as _,
     types::{KeyDetails as _, Password},
@@ -49,10 +51,28 @@ impl Signer {
         format!("{:X}", self.0.fingerprint())
     }
 
+    /// The public key.
+    pub(crate) fn armored(&self) -> Result<String> {
+        Ok(SignedPublicKey::from(self.0.clone()).to_armored_string(ArmorOptions::default())?)
+    }
+
     pub(crate) fn sign(&self, text: &str) -> Result<String> {
         let subkey = self.0.secret_subkeys.first().context("a subkey")?;
         let message = CleartextSignedMessage::sign(thread_rng(), text, &subkey.key, &Password::empty())?;
         Ok(message.to_armored_string(ArmorOptions::default())?)
+    }
+
+    /// A signature to stand behind a text or in a file of its own.
+    pub(crate) fn sign_detached(&self, text: &str) -> Result<String> {
+        let subkey = &self.0.secret_subkeys.first().context("a subkey")?.key;
+        let signature = DetachedSignature::sign_binary_data(
+            thread_rng(),
+            subkey,
+            &Password::empty(),
+            HashAlgorithm::Sha256,
+            text.as_bytes(),
+        )?;
+        Ok(signature.to_armored_string(ArmorOptions::default())?)
     }
 
     /// Signs at `created` for `lifetime` seconds.
@@ -116,17 +136,65 @@ impl Package {
     }
 }
 
+/// How an index is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Xz,
+    Zst,
+    /// As all but the last are, without a word of the Release about what is in it.
+    Gz,
+    Plain,
+}
+
+impl Form {
+    const fn ending(self) -> &'static str {
+        match self {
+            Self::Xz => ".xz",
+            Self::Zst => ".zst",
+            Self::Gz => ".gz",
+            Self::Plain => "",
+        }
+    }
+
+    fn pack(self, text: &[u8]) -> Result<Vec<u8>> {
+        let mut packed = Vec::new();
+        match self {
+            Self::Xz => {
+                std::io::Read::read_to_end(&mut liblzma::read::XzEncoder::new(text, 6), &mut packed)?;
+            }
+            Self::Zst => packed = zstd::encode_all(text, 3)?,
+            Self::Gz => {
+                let mut packer = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
+                packed.resize(packer.gzip_compress_bound(text.len()), 0);
+                let length = packer.gzip_compress(text, &mut packed)?;
+                packed.truncate(length);
+            }
+            Self::Plain => packed = text.to_vec(),
+        }
+        Ok(packed)
+    }
+}
+
 /// What the Release says.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct ReleaseText {
     pub(crate) origin: &'static str,
     pub(crate) codename: &'static str,
     pub(crate) date: &'static str,
     pub(crate) more: &'static str,
+    pub(crate) form: Form,
+    /// Whether its signature is in a file of its own.
+    pub(crate) detached: bool,
 }
 
-pub(crate) const GOOD: ReleaseText =
-    ReleaseText { origin: "Test", codename: "stable", date: "Sat, 17 May 2025 09:15:04 UTC", more: "" };
+pub(crate) const GOOD: ReleaseText = ReleaseText {
+    origin: "Test",
+    codename: "stable",
+    date: "Sat, 17 May 2025 09:15:04 UTC",
+    more: "",
+    form: Form::Xz,
+    detached: false,
+};
 
 pub(crate) const PACKAGES: &[Package] = &[
     Package { name: "base-files", version: "12", fields: "Essential: yes\nPre-Depends: awk\n" },
@@ -155,8 +223,8 @@ impl Archive {
 
     pub(crate) fn update(&self, signer: &Signer, release: &ReleaseText, packages: &[Package]) -> Result<()> {
         let text: String = packages.iter().map(Package::stanza).collect();
-        let mut packed = Vec::new();
-        std::io::Read::read_to_end(&mut liblzma::read::XzEncoder::new(text.as_bytes(), 6), &mut packed)?;
+        let packed = release.form.pack(text.as_bytes())?;
+        let index = format!("main/binary-amd64/Packages{}", release.form.ending());
         let hash =
             |bytes: &[u8], path: &str| format!(" {} {} {path}\n", Digest::of(bytes).hex(), bytes.len());
         let text = format!(
@@ -167,10 +235,20 @@ impl Archive {
             release.codename,
             release.date,
             release.more,
-            hash(text.as_bytes(), "main/binary-amd64/Packages"),
-            hash(&packed, "main/binary-amd64/Packages.xz"),
+            if release.form == Form::Gz {
+                String::new()
+            } else {
+                hash(text.as_bytes(), "main/binary-amd64/Packages")
+            },
+            if release.form == Form::Plain { String::new() } else { hash(&packed, &index) },
         );
-        self.put(&format!("dists/{}/InRelease", self.suite), signer.sign(&text)?.as_bytes())?;
+        if release.detached {
+            self.put(&format!("dists/{}/Release", self.suite), text.as_bytes())?;
+            let signature = signer.sign_detached(&text)?;
+            self.put(&format!("dists/{}/Release.gpg", self.suite), signature.as_bytes())?;
+        } else {
+            self.put(&format!("dists/{}/InRelease", self.suite), signer.sign(&text)?.as_bytes())?;
+        }
         let index =
             format!("dists/{}/main/binary-amd64/by-hash/SHA256/{}", self.suite, Digest::of(&packed).hex());
         self.put(&index, &packed)?;
@@ -206,8 +284,22 @@ pub(crate) struct Server {
     task: tokio::task::JoinHandle<()>,
 }
 
+/// How a server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Whole,
+    /// Breaks every connection after so many bytes of a file, and gives the rest of one when asked.
+    Breaking(usize),
+    /// Breaks them too, and begins anew each time.
+    Forgetful(usize),
+}
+
 impl Server {
     pub(crate) async fn start(folder: PathBuf) -> Result<Self> {
+        Self::with_manner(folder, Manner::Whole).await
+    }
+
+    pub(crate) async fn with_manner(folder: PathBuf, manner: Manner) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let base = format!("http://{}/debian", listener.local_addr()?);
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -223,16 +315,7 @@ impl Server {
                             Err(_) => return,
                         }
                     }
-                    let head = String::from_utf8_lossy(&head).into_owned();
-                    let path =
-                        head.split(' ').nth(1).unwrap_or_default().trim_start_matches("/debian/").to_owned();
-                    let body = std::fs::read(folder.join(path.replace("%2B", "+")));
-                    record.lock().expect("no test thread panicked").push(path);
-                    let (status, body) = body.map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
-                    let head = format!(
-                        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                        body.len()
-                    );
+                    let (head, body) = answer(&String::from_utf8_lossy(&head), &folder, manner, &record);
                     if stream.write_all(head.as_bytes()).await.is_ok()
                         && stream.write_all(&body).await.is_ok()
                     {
@@ -248,6 +331,36 @@ impl Server {
     pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut *self.asked.lock().expect("no test thread panicked"))
     }
+}
+
+/// Head and bytes of an answer.
+fn answer(head: &str, folder: &Path, manner: Manner, record: &Mutex<Vec<String>>) -> (String, Vec<u8>) {
+    let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches("/debian/").to_owned();
+    let body = std::fs::read(folder.join(path.replace("%2B", "+")));
+    let lines = head.lines().map(str::to_ascii_lowercase);
+    let from =
+        lines.filter_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse().ok()).next();
+    let from: usize = from.unwrap_or(0);
+    let shown = if from > 0 { format!("{path} from {from}") } else { path };
+    record.lock().expect("no test thread panicked").push(shown);
+    let Ok(mut body) = body else {
+        return (
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
+            Vec::new(),
+        );
+    };
+    let whole = body.len();
+    let status = if from > 0 && !matches!(manner, Manner::Forgetful(_)) {
+        body.drain(..from.min(whole));
+        format!("206 Partial Content\r\nContent-Range: bytes {from}-{}/{whole}", whole - 1)
+    } else {
+        "200 OK".to_owned()
+    };
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    if let Manner::Breaking(most) | Manner::Forgetful(most) = manner {
+        body.truncate(most);
+    }
+    (head, body)
 }
 
 impl Drop for Server {
@@ -267,6 +380,8 @@ pub(crate) struct Bench {
     pub(crate) encoders: Encoders,
     pub(crate) now: Timestamp,
     pub(crate) update: bool,
+    /// The only packages that move on, if there are any.
+    pub(crate) only: Vec<PackageName>,
 }
 
 impl Bench {
@@ -286,12 +401,21 @@ impl Bench {
             encoders: Encoders { tar: "tar1".parse()?, gzip: "gz1".parse()? },
             now: "2025-06-01T00:00:00Z".parse()?,
             update: true,
+            only: Vec::new(),
             folder,
         })
     }
 
     pub(crate) fn of(archive: &Archive, keys: &[&Signer]) -> Result<Self> {
         Self::new(Locations::explicit([archive.base()?]), keys)
+    }
+
+    /// The real archive of Debian, found through the apt configuration of this machine.
+    pub(crate) fn of_debian() -> Result<Self> {
+        let mut bench = Self::new(Locations::of_apt(Path::new(APT_FOLDER))?, &[&Signer::new()?])?;
+        bench.keyring = Keyring::load(Path::new(DEBIAN_KEYRING))?;
+        bench.now = Timestamp::now();
+        Ok(bench)
     }
 
     pub(crate) async fn lock(
@@ -307,7 +431,11 @@ impl Bench {
             policies: &self.policies,
             encoders: &self.encoders,
             now: self.now,
-            update: self.update,
+            update: match &self.only[..] {
+                [] if self.update => Update::Everything,
+                [] => Update::Nothing,
+                only => Update::Only(only),
+            },
         };
         builder_inputs::lock(&options, requests, existing, &()).await
     }
@@ -322,13 +450,23 @@ impl Bench {
 }
 
 pub(crate) fn request(suite: &str, packages: &[&str], essential: bool) -> PackageRequest {
-    PackageRequest {
-        recipe: "cache".parse().expect("a recipe name"),
-        suite: suite.parse().expect("a suite"),
-        architecture: "amd64".parse().expect("an architecture"),
-        packages: packages.iter().map(|package| package.parse().expect("a package name")).collect(),
-        essential,
-    }
+    let request = PackageRequest::new(
+        "cache".parse().expect("a recipe name"),
+        suite.parse().expect("a suite"),
+        "amd64".parse().expect("an architecture"),
+        packages.iter().map(|package| package.parse().expect("a package name")).collect(),
+    );
+    PackageRequest { essential, ..request }
+}
+
+pub(crate) fn named(recipe: &str, request: PackageRequest) -> PackageRequest {
+    PackageRequest { recipe: recipe.parse().expect("a recipe name"), ..request }
+}
+
+/// Names and versions of a recipe.
+pub(crate) fn packages(lock: &Lock, recipe: &str) -> BTreeSet<String> {
+    let recipe: RecipeName = recipe.parse().expect("a recipe name");
+    lock.recipe_packages(&recipe).map(|package| format!("{} {}", package.name, package.version)).collect()
 }
 
 /// An error with all of its causes, as a person sees it.

@@ -65,8 +65,10 @@ pub enum Inconsistency {
         /// The suite.
         suite: SuiteName,
     },
-    /// A recipe names a package that is not listed, or of another suite, or twice.
-    #[error("recipe {recipe} lists package {package}, which is not there, of another suite, or listed twice")]
+    /// A recipe names a package that is not listed, or whose suite is not, or twice.
+    #[error(
+        "recipe {recipe} lists package {package}, which is not there, of no listed suite, or listed twice"
+    )]
     RecipePackage {
         /// The recipe.
         recipe: RecipeName,
@@ -155,7 +157,7 @@ impl Lock {
             }
             let mut seen = BTreeSet::new();
             for key in &recipe.packages {
-                if !listed.contains(key) || key.suite != recipe.suite || !seen.insert(key) {
+                if !listed.contains(key) || !suites.contains(&key.suite) || !seen.insert(key) {
                     return Err(Inconsistency::RecipePackage { recipe: name.clone(), package: key.clone() });
                 }
                 unneeded.remove(key);

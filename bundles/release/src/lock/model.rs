@@ -83,7 +83,7 @@ pub struct LockedIndex {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedRecipe {
-    /// The suite that all of its packages come from.
+    /// The suite that its packages come from; newer versions of some may be of suites that update it.
     pub suite: SuiteName,
     /// Hash of the request that was solved; see [`super::PackageRequest::digest`].
     pub request: Digest,

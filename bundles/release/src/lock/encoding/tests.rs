@@ -145,12 +145,14 @@ fn refuses_what_is_unknown_missing_or_contradictory() {
 #[test]
 fn says_what_is_stale() {
     use crate::lock::{Freshness, Staleness};
-    let request = |recipe: &str, packages: &[&str]| PackageRequest {
-        recipe: recipe.parse().unwrap(),
-        suite: "bookworm".parse().unwrap(),
-        architecture: "amd64".parse().unwrap(),
-        packages: packages.iter().map(|package| package.parse().unwrap()).collect(),
-        essential: false,
+    let package = |text: &str| text.parse::<PackageName>().unwrap();
+    let request = |recipe: &str, packages: &[&str]| {
+        PackageRequest::new(
+            recipe.parse().unwrap(),
+            "bookworm".parse().unwrap(),
+            "amd64".parse().unwrap(),
+            packages.iter().map(|text| package(text)).collect(),
+        )
     };
     let mut lock = Lock::parse(GOLDEN).unwrap();
     let asked = request("cache", &["redis-server", "bash"]);
@@ -160,14 +162,26 @@ fn says_what_is_stale() {
     let full = PackageRequest { essential: true, ..request("cache", &["redis-server", "bash"]) };
     let other_suite =
         PackageRequest { suite: "trixie".parse().unwrap(), ..request("cache", &["redis-server", "bash"]) };
-    for changed in
-        [request("cache", &["redis-server"]), request("cache", &["redis-serverbash"]), full, other_suite]
-    {
+    let same = || request("cache", &["redis-server", "bash"]);
+    let held = PackageRequest { holds: vec![package("bash")], ..same() };
+    assert_eq!(lock.check(&[held]), Freshness::Fresh, "a hold asks for nothing");
+    let pin = |text: &str| [(package("bash"), text.parse().unwrap())].into();
+    for changed in [
+        request("cache", &["redis-server"]),
+        request("cache", &["redis-serverbash"]),
+        full,
+        other_suite,
+        PackageRequest { updates: vec!["bookworm-security".parse().unwrap()], ..same() },
+        PackageRequest { recommends: vec![package("bash")], ..same() },
+        PackageRequest { pins: pin("= 5"), ..same() },
+    ] {
         assert_eq!(
             lock.check(&[changed]),
             Freshness::Stale(vec![Staleness::Changed { recipe: "cache".parse().unwrap() }])
         );
     }
+    let digests = ["= 5", "= 6", ">= 5"].map(|text| PackageRequest { pins: pin(text), ..same() }.digest());
+    assert!(digests[0] != digests[1] && digests[0] != digests[2], "a pin is asked for");
     let Freshness::Stale(reasons) = lock.check(&[request("api", &["nodejs"])]) else {
         panic!("api is not locked")
     };
@@ -179,6 +193,41 @@ fn says_what_is_stale() {
             "bundle.lock still holds recipe cache, which is gone; `bundle lock` removes it"
         ]
     );
+}
+
+#[test]
+fn says_what_changed() {
+    let old = Lock::parse(GOLDEN).unwrap();
+    assert!(old.changes_since(&old).is_empty());
+    let mut new = old.clone();
+    let named = |lock: &Lock, name: &str| {
+        lock.packages.iter().position(|package| package.name.as_str() == name).expect("it is locked")
+    };
+    let (libc, redis) = (named(&new, "libc6"), named(&new, "redis-server"));
+    new.packages[libc].version = "99".parse().unwrap();
+    // Taken from a suite of updates from now on: still the same package.
+    new.packages[redis].suite = "bookworm-security".parse().unwrap();
+    new.packages[redis].version = "5:99".parse().unwrap();
+    let mut added = new.packages[libc].clone();
+    added.name = "libnew".parse().unwrap();
+    new.packages.push(added);
+    let changes = new.changes_since(&old);
+    let moved: Vec<String> = changes
+        .moved
+        .iter()
+        .map(|(old, new)| format!("{}: {} {} -> {}", new.source.name, new.name, old.version, new.version))
+        .collect();
+    let (libc, redis) = (&old.packages[libc], &old.packages[redis]);
+    assert_eq!(
+        moved,
+        [
+            format!("{}: libc6 {} -> 99", libc.source.name, libc.version),
+            format!("{}: redis-server {} -> 5:99", redis.source.name, redis.version)
+        ]
+    );
+    assert_eq!(changes.added.len(), 1);
+    assert!(changes.removed.is_empty());
+    assert_eq!(old.changes_since(&new).removed.len(), 1);
 }
 
 fn any_lock() -> impl Strategy<Value = Lock> {
@@ -263,6 +312,38 @@ fn any_lock() -> impl Strategy<Value = Lock> {
             lock.normalize();
             lock
         })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// A lock with a few bytes changed, taken out or put in is read or refused, and what is read is written and read
+    /// the same.
+    #[test]
+    fn a_broken_lock_is_refused(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8, any::<char>()), 1..4)
+    ) {
+        let mut text: Vec<char> = GOLDEN.chars().collect();
+        for (at, kind, character) in edits {
+            if text.is_empty() {
+                break;
+            }
+            let at = at.index(text.len());
+            match kind {
+                0 => text[at] = character,
+                1 => drop(text.drain(at..(at + 7).min(text.len()))),
+                _ => text.insert(at, character),
+            }
+        }
+        if let Ok(lock) = Lock::parse(&text.into_iter().collect::<String>()) {
+            prop_assert_eq!(Lock::parse(&lock.to_toml()).unwrap(), lock);
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "(?s).{0,200}|([\\[\\]a-z =\"{},.\n0-9#-]{0,120})") {
+        let _result = Lock::parse(&text);
+    }
 }
 
 proptest! {
