@@ -1,0 +1,112 @@
+//! The process that starts the command, waits for it, and takes everything with it at the end.
+
+use std::{
+    fs, io,
+    os::unix::process::CommandExt as _,
+    process::{Command, ExitCode},
+};
+
+use rustix::{
+    process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus},
+    thread::{CapabilitySet, CapabilitySets},
+};
+
+use super::{OfStep as _, Stop, confinement};
+use crate::{
+    channel::{Action, Channel, Order, Report, Stage},
+    executor::End,
+    kernel::{Fork, SingleThread},
+    level::Gap,
+};
+
+/// Starts the command behind the last walls, and reports its end.
+pub(crate) fn run_command(
+    channel: &Channel,
+    alone: &SingleThread,
+    order: &Order,
+    gaps: &[Gap],
+) -> Result<ExitCode, Stop> {
+    match alone.fork().of_step("start the command's process")? {
+        Fork::Child => become_command(channel, order, gaps),
+        Fork::Parent(command) => {
+            harden()?;
+            let status = await_command(command)?;
+            if matches!(order.stage, Stage::WithoutNamespaces(_)) {
+                end_orphans()?;
+            }
+            let end = match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => End::Exited(code),
+                (None, signal) => End::Killed(signal.unwrap_or_default()),
+            };
+            channel.report(&Report::Ended(end)).map_err(|_| Stop::Over)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Nothing inside may look into this process, and it needs no right any more.
+fn harden() -> Result<(), Stop> {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::set_capabilities(None, sets).of_step("drop capabilities")?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).of_step("close its memory")?;
+    // The end of the output is the end of the command's.
+    let empty = rustix::stdio::stdin();
+    rustix::stdio::dup2_stdout(empty).of_step("leave standard output")?;
+    rustix::stdio::dup2_stderr(empty).of_step("leave standard error")
+}
+
+fn become_command(channel: &Channel, order: &Order, gaps: &[Gap]) -> Result<ExitCode, Stop> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).of_step("bind to the helper")?;
+    rustix::process::setsid().of_step("start a session")?;
+    let specification = &order.specification;
+    rustix::process::chdir(&specification.folder).of_step_on("enter", &specification.folder)?;
+    let reached = confinement::confine(order, gaps)?;
+    if reached.level() < order.minimum {
+        channel.report(&Report::Weaker(reached)).map_err(|_| Stop::Over)?;
+        return Err(Stop::Over);
+    }
+    channel.report(&Report::Reached(reached)).map_err(|_| Stop::Over)?;
+    if order.action == Action::Measure {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut command = Command::new(&specification.program);
+    command.args(&specification.arguments).env_clear().envs(specification.whole_environment());
+    let error: io::Error = command.exec();
+    Err(error).of_step_on("start", &specification.program)
+}
+
+/// Waits for the command, and for whatever else ends meanwhile.
+fn await_command(command: Pid) -> Result<WaitStatus, Stop> {
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((ended, status))) if ended == command => return Ok(status),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).of_step("wait for the command"),
+        }
+    }
+}
+
+/// Without a process namespace what the command left has to be found. What leaves processes faster than they are found
+/// stays, which is why this is not a wall.
+fn end_orphans() -> Result<(), Stop> {
+    const ROUNDS: usize = 100;
+    for _ in 0..ROUNDS {
+        let children = fs::read_to_string("/proc/thread-self/children").of_step("find orphans")?;
+        for child in
+            children.split_whitespace().filter_map(|child| child.parse().ok()).filter_map(Pid::from_raw)
+        {
+            // It may have ended by itself.
+            rustix::process::kill_process(child, Signal::KILL).ok();
+        }
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+                Ok(None) => break,
+                Err(_) => return Ok(()),
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    Ok(())
+}

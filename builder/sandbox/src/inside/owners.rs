@@ -1,0 +1,157 @@
+//! Which users of the machine the sandbox's users are.
+//!
+//! Root gives the sandbox users of its own that own nothing on the machine, and shows it the inputs through a map, so
+//! that what root owns outside the sandbox's first user owns inside. Anybody else has one user to give: himself.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
+};
+
+use rustix::{
+    process::{Pid, Signal, WaitOptions},
+    thread::{CapabilitySet, UnshareFlags},
+};
+
+use super::{OfStep as _, Stop, namespaces::no_user_namespace};
+use crate::{
+    kernel::{Fork, SingleThread},
+    specification::Identity,
+};
+
+/// First of the machine's users that sandboxes get. Above what systemd gives to containers, below 2^31, which some
+/// programs take for a negative number.
+const FIRST: u32 = 0x7000_0000;
+/// How many users a sandbox with its own root has, as Debian counts them.
+const RANGE: u32 = 0x1_0000;
+
+/// The users of one sandbox.
+#[derive(Debug)]
+pub(crate) enum Owners {
+    /// Root's gift: users without any right on the machine.
+    Delegated {
+        identity: Identity,
+        /// The sandbox's user namespace.
+        users: OwnedFd,
+        /// A user namespace that serves as the map for the owners of inputs.
+        inputs: OwnedFd,
+    },
+    /// The caller himself, under another number.
+    Caller {
+        identity: Identity,
+        /// The caller's user and group.
+        ids: (u32, u32),
+    },
+}
+
+impl Owners {
+    /// Delegated users if this process may give some.
+    pub(crate) fn choose(alone: &SingleThread, identity: Identity) -> Result<Self, Stop> {
+        let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        if !may_delegate()? {
+            return Ok(Self::Caller { identity, ids });
+        }
+        let (user, group) = identity.ids();
+        let count = match identity {
+            Identity::User => 1,
+            Identity::Root => RANGE,
+        };
+        let users = user_namespace(alone, &map(user, count), &map(group, count))?;
+        // Owners 0 and up of the inputs are the sandbox's first users, whatever numbers those have inside.
+        let inputs = user_namespace(alone, &map(0, count), &map(0, count))?;
+        Ok(Self::Delegated { identity, users, inputs })
+    }
+
+    /// Whether the sandbox's users are not the caller.
+    pub(crate) const fn are_delegated(&self) -> bool {
+        matches!(self, Self::Delegated { .. })
+    }
+
+    /// User and group inside.
+    pub(crate) const fn ids(&self) -> (u32, u32) {
+        match self {
+            Self::Delegated { identity, .. } | Self::Caller { identity, .. } => identity.ids(),
+        }
+    }
+
+    /// The map for the owners of inputs, if they need one.
+    pub(crate) fn of_inputs(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Delegated { inputs, .. } => Some(inputs.as_fd()),
+            Self::Caller { .. } => None,
+        }
+    }
+}
+
+/// Lines of `uid_map` are: first inside, first outside, how many (`user_namespaces(7)`).
+pub(crate) fn map(inside: u32, count: u32) -> String {
+    format!("{inside} {FIRST} {count}")
+}
+
+/// It takes capabilities, and a user namespace around this process that has the users to be given.
+fn may_delegate() -> Result<bool, Stop> {
+    let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID;
+    let own = rustix::thread::capabilities(None).of_step("read capabilities")?;
+    let last = u64::from(FIRST) + u64::from(RANGE);
+    let has_users = |file: &str| -> Result<bool, Stop> {
+        let text = fs::read_to_string(file).of_step_on("read", file.as_ref())?;
+        Ok(text.lines().any(|line| {
+            let mut numbers = line.split_whitespace().map_while(|number| number.parse::<u64>().ok());
+            match (numbers.next(), numbers.next(), numbers.next()) {
+                (Some(first), Some(_), Some(count)) => first <= u64::from(FIRST) && last <= first + count,
+                _ => false,
+            }
+        }))
+    };
+    Ok(own.effective.contains(needed) && has_users("/proc/self/uid_map")? && has_users("/proc/self/gid_map")?)
+}
+
+/// Makes a user namespace with these maps. The process that it takes to make it is gone afterwards.
+fn user_namespace(alone: &SingleThread, users: &str, groups: &str) -> Result<OwnedFd, Stop> {
+    let (made, word_end) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).of_step("make a pipe")?;
+    match alone.fork().of_step("start a process for a user namespace")? {
+        Fork::Child => {
+            drop(made);
+            // The system's number for what went wrong fits a byte; 0 is none.
+            let number = match alone.unshare(UnshareFlags::NEWUSER) {
+                Ok(()) => 0,
+                Err(error) => error.raw_os_error().unwrap_or(libc::EPERM),
+            };
+            let word = [u8::try_from(number).unwrap_or(u8::MAX)];
+            // A parent that is gone reads no word, and this process ends with it.
+            if rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_ok()
+                && rustix::io::write(&word_end, &word).is_ok()
+            {
+                loop {
+                    rustix::event::pause();
+                }
+            }
+            Err(Stop::Over)
+        }
+        Fork::Parent(child) => {
+            drop(word_end);
+            let opened = open_namespace(child, &made, users, groups);
+            rustix::process::kill_process(child, Signal::KILL).of_step("end a process")?;
+            rustix::process::waitpid(Some(child), WaitOptions::empty()).of_step("end a process")?;
+            opened
+        }
+    }
+}
+
+fn open_namespace(child: Pid, made: &OwnedFd, users: &str, groups: &str) -> Result<OwnedFd, Stop> {
+    let mut word = [u8::MAX];
+    rustix::io::read(made, &mut word).of_step("wait for a user namespace")?;
+    if word != [0] {
+        let error = io::Error::from_raw_os_error(i32::from(word[0]));
+        return Err(Stop::Unavailable(no_user_namespace(&error)));
+    }
+    let folder = PathBuf::from(format!("/proc/{}", child.as_raw_nonzero()));
+    for (name, text) in [("uid_map", users), ("gid_map", groups)] {
+        let path = folder.join(name);
+        fs::write(&path, text).of_step_on("write", &path)?;
+    }
+    let path = folder.join("ns/user");
+    fs::File::open(&path).map(OwnedFd::from).of_step_on("open", &path)
+}

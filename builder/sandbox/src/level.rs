@@ -1,0 +1,211 @@
+//! How much a sandbox holds back: walls that were seen to stand, and the level that they make together.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that keeps a command from the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Wall {
+    /// Its own user namespace: capabilities mean nothing outside.
+    Users,
+    /// Its own mount namespace.
+    Mounts,
+    /// Its own process ids; when its first process ends, so do all.
+    Processes,
+    /// Its own System V and POSIX message queues and shared memory.
+    Messages,
+    /// Its own host name.
+    HostName,
+    /// Its own network, with a loopback device only; its own abstract sockets.
+    Network,
+    /// Its own view of control groups.
+    ControlGroups,
+    /// A root that holds the declared inputs and nothing else.
+    Root,
+    /// Outside it is another user than root.
+    Unprivileged,
+    /// No capability over the machine, and inside only those that its identity needs.
+    Capabilities,
+    /// No program gives it more rights than it has.
+    NoNewPrivileges,
+    /// A list of system calls, all others refused.
+    SystemCalls,
+    /// Landlock: files are written only below writable folders.
+    Files,
+    /// Landlock: no abstract socket and no signal across the border (Linux 6.12).
+    Scopes,
+    /// Resource limits.
+    Limits,
+}
+
+impl Wall {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Users,
+        Self::Mounts,
+        Self::Processes,
+        Self::Messages,
+        Self::HostName,
+        Self::Network,
+        Self::ControlGroups,
+        Self::Root,
+        Self::Unprivileged,
+        Self::Capabilities,
+        Self::NoNewPrivileges,
+        Self::SystemCalls,
+        Self::Files,
+        Self::Scopes,
+        Self::Limits,
+    ];
+
+    /// Its name, as it is written in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Mounts => "mounts",
+            Self::Processes => "processes",
+            Self::Messages => "messages",
+            Self::HostName => "hostName",
+            Self::Network => "network",
+            Self::ControlGroups => "controlGroups",
+            Self::Root => "root",
+            Self::Unprivileged => "unprivileged",
+            Self::Capabilities => "capabilities",
+            Self::NoNewPrivileges => "noNewPrivileges",
+            Self::SystemCalls => "systemCalls",
+            Self::Files => "files",
+            Self::Scopes => "scopes",
+            Self::Limits => "limits",
+        }
+    }
+}
+
+impl fmt::Display for Wall {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// What a set of walls holds back. Each level has all that the lower ones have, except that `Isolated` and `Full` do
+/// not need the scopes of Landlock: their namespaces do the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Level {
+    /// Less than any level below promises.
+    None,
+    /// No namespaces: what a container without privileges allows. System calls are filtered (no socket at all), files
+    /// are held by Landlock, signals and abstract sockets by its scopes. **Does not hold back**: names and sizes of the
+    /// machine's files (`stat` works everywhere), `/proc` of processes of the same user, a process that leaves the
+    /// session and outlives the command, the host name, shared memory of the same user.
+    Confined,
+    /// Namespaces, an own root, filtered system calls; no Landlock. **Does not hold back**: a flaw of the kernel that
+    /// the remaining system calls reach; and with bubblewrap started by root, the command is the machine's user 0
+    /// without capabilities.
+    Isolated,
+    /// All of it. **Does not hold back**: flaws of the kernel; time, processor model and kernel release, which can be
+    /// read; the load that it makes within its limits.
+    Full,
+}
+
+impl Level {
+    /// All of them, weakest first.
+    pub const ALL: [Self; 4] = [Self::None, Self::Confined, Self::Isolated, Self::Full];
+
+    /// Its name, as it is typed and written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Confined => "confined",
+            Self::Isolated => "isolated",
+            Self::Full => "full",
+        }
+    }
+
+    /// The walls without which there is no such level.
+    pub const fn walls(self) -> &'static [Wall] {
+        match self {
+            Self::None => &[],
+            Self::Confined => &[
+                Wall::Capabilities,
+                Wall::NoNewPrivileges,
+                Wall::SystemCalls,
+                Wall::Files,
+                Wall::Scopes,
+                Wall::Limits,
+            ],
+            Self::Isolated => &[
+                Wall::Users,
+                Wall::Mounts,
+                Wall::Processes,
+                Wall::Messages,
+                Wall::HostName,
+                Wall::Network,
+                Wall::ControlGroups,
+                Wall::Root,
+                Wall::Capabilities,
+                Wall::NoNewPrivileges,
+                Wall::SystemCalls,
+                Wall::Limits,
+            ],
+            Self::Full => &[
+                Wall::Users,
+                Wall::Mounts,
+                Wall::Processes,
+                Wall::Messages,
+                Wall::HostName,
+                Wall::Network,
+                Wall::ControlGroups,
+                Wall::Root,
+                Wall::Unprivileged,
+                Wall::Capabilities,
+                Wall::NoNewPrivileges,
+                Wall::SystemCalls,
+                Wall::Files,
+                Wall::Limits,
+            ],
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// A wall that does not stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gap {
+    /// Which.
+    pub wall: Wall,
+    /// What stood in the way.
+    pub cause: String,
+    /// What to type or to set, if anything helps.
+    pub remedy: Option<String>,
+}
+
+/// What was measured, from inside, at the last moment before the command began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reached {
+    /// The walls that stand.
+    pub walls: Vec<Wall>,
+    /// Those that do not.
+    pub gaps: Vec<Gap>,
+}
+
+impl Reached {
+    /// The highest level whose walls all stand.
+    pub fn level(&self) -> Level {
+        let reached = Level::ALL.into_iter().rev().find(|level| self.missing(*level).next().is_none());
+        reached.unwrap_or(Level::None)
+    }
+
+    /// The gaps that keep it from `level`.
+    pub fn missing(&self, level: Level) -> impl Iterator<Item = &Gap> {
+        self.gaps.iter().filter(move |gap| level.walls().contains(&gap.wall))
+    }
+}

@@ -1,0 +1,38 @@
+//! Runs one command against declared inputs and nothing else.
+//!
+//! [`Executor`] is who runs it: [`Own`] makes namespaces, a root and all other walls with system calls; [`Bubblewrap`]
+//! leaves the first two to that program. Both start a [`Helper`], a process of one thread that calls [`enter`], becomes
+//! the sandbox and then the command.
+//!
+//! **Invariants.** A wall counts only when it was seen from inside, at the last moment before the command begins
+//! ([`Reached`]). Less than was asked for is an error, and nothing has run ([`SandboxError::Weaker`]). No descriptor but
+//! the output's goes in. When the caller's thread ends, everything inside ends.
+//!
+//! **What no level holds back.** Flaws of the kernel. The wall clock, the processor's model and count, the kernel's release.
+//! Load of the machine within the limits: those of memory and time are for each process, so a command has at most
+//! `memory × processes`; writable folders are bounded for each file and not in sum. What one level lacks against a higher
+//! one stands at [`Level`].
+//!
+//! **Absent.** A container runtime, control groups, a network of any kind, work in `Drop`.
+
+mod bubblewrap;
+mod channel;
+mod error;
+mod executor;
+mod inside;
+mod kernel;
+mod level;
+mod own;
+mod session;
+mod specification;
+
+pub use bubblewrap::Bubblewrap;
+pub use error::{FailedStep, SandboxError};
+pub use executor::{End, Executor, Outcome};
+pub use inside::enter;
+pub use level::{Gap, Level, Reached, Wall};
+pub use own::Own;
+pub use session::Helper;
+pub use specification::{
+    FIXED_ENVIRONMENT, HOST_NAME, Identity, Limits, Mount, Root, SOURCE_DATE_EPOCH, Specification,
+};

@@ -1,0 +1,202 @@
+//! The caller's side: starts a helper, gives it its order, and watches until everything inside is gone.
+
+use std::{
+    io::{self, Read, Write as _},
+    net::Shutdown,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::{
+    channel::{Order, Report},
+    error::SandboxError,
+    executor::{End, Outcome},
+    level::{Gap, Reached},
+    specification::Limits,
+};
+
+/// Reports of one helper are few and short.
+const REPORTS_LIMIT: usize = 1 << 20;
+/// How long a killed sandbox may take to be gone.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// How a process comes to be the helper: a program that calls [`crate::enter`] when it is started with these arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Helper {
+    /// The program, linked statically so that it runs in any root.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// What came of an order.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The command ran, or the walls were measured.
+    Done(Outcome),
+    /// Nothing ran: too few walls stand.
+    Weaker(Reached),
+    /// There are no namespaces on this machine.
+    NoNamespaces(Vec<Gap>),
+}
+
+/// What was received so far.
+#[derive(Default)]
+struct Received {
+    output: Vec<u8>,
+    errors: Vec<u8>,
+    reports: Vec<u8>,
+}
+
+/// Starts `command`, whose standard input becomes the helper's socket, and waits for the end.
+pub(crate) fn converse(mut command: Command, order: &Order) -> Result<Answer, SandboxError> {
+    let program = PathBuf::from(command.get_program());
+    let (ours, theirs) = UnixStream::pair().map_err(SandboxError::Order)?;
+    command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_clear().current_dir("/");
+    let begun = Instant::now();
+    let mut child = command.spawn().map_err(|source| SandboxError::Start { program, source })?;
+    // Ours is the only end left, so that its end is seen.
+    drop(command);
+    let watched = watch(&mut child, &ours, order, begun);
+    if watched.is_err() {
+        child.kill().map_err(SandboxError::Watch)?;
+    }
+    let status = child.wait().map_err(SandboxError::Watch)?;
+    let (received, cut) = watched?;
+    conclude(received, cut, &status.to_string())
+}
+
+/// Sends the order and reads everything until nobody can write any more.
+fn watch(
+    child: &mut Child,
+    socket: &UnixStream,
+    order: &Order,
+    begun: Instant,
+) -> Result<(Received, Option<End>), SandboxError> {
+    let text = serde_json::to_vec(order).map_err(|error| SandboxError::Order(error.into()))?;
+    let sent = { socket }.write_all(&text).and_then(|()| socket.shutdown(Shutdown::Write));
+    // Who does not read his order has ended, and said why on standard error.
+    if let Err(error) = sent
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        return Err(SandboxError::Order(error));
+    }
+    let limits = order.specification.limits;
+    let mut output = child.stdout.take();
+    let mut errors = child.stderr.take();
+    let mut reports = Some(socket);
+    let mut received = Received::default();
+    let mut cut = None;
+    let mut deadline = begun + limits.time;
+    while output.is_some() || errors.is_some() || reports.is_some() {
+        let ready = wait_until(deadline, [fd(output.as_ref()), fd(errors.as_ref()), fd(reports.as_ref())])
+            .map_err(SandboxError::Watch)?;
+        let Some([output_is_ready, errors_are_ready, reports_are_ready]) = ready else {
+            if cut.is_some() {
+                return Err(SandboxError::Watch(io::ErrorKind::TimedOut.into()));
+            }
+            cut = Some(End::OverTime);
+            child.kill().map_err(SandboxError::Watch)?;
+            deadline = Instant::now() + GRACE;
+            continue;
+        };
+        if output_is_ready {
+            read_some(&mut output, &mut received.output).map_err(SandboxError::Watch)?;
+        }
+        if errors_are_ready {
+            read_some(&mut errors, &mut received.errors).map_err(SandboxError::Watch)?;
+        }
+        if reports_are_ready {
+            read_some(&mut reports, &mut received.reports).map_err(SandboxError::Watch)?;
+        }
+        if cut.is_none() && is_over(&received, limits) {
+            cut = Some(End::OverOutput);
+            child.kill().map_err(SandboxError::Watch)?;
+            deadline = Instant::now() + GRACE;
+        }
+        if cut.is_some() {
+            // Only the end is waited for; what still comes is not kept.
+            received.output.truncate(usize::try_from(limits.output).unwrap_or(usize::MAX));
+            received.errors.truncate(usize::try_from(limits.output).unwrap_or(usize::MAX));
+        }
+    }
+    Ok((received, cut))
+}
+
+fn is_over(received: &Received, limits: Limits) -> bool {
+    let written = received.output.len() + received.errors.len();
+    u64::try_from(written).unwrap_or(u64::MAX) > limits.output || received.reports.len() > REPORTS_LIMIT
+}
+
+fn fd<F: AsFd>(source: Option<&F>) -> Option<std::os::fd::BorrowedFd<'_>> {
+    source.map(AsFd::as_fd)
+}
+
+/// Waits until one of them can be read or has ended; nothing when the deadline comes first.
+fn wait_until(
+    deadline: Instant,
+    sources: [Option<std::os::fd::BorrowedFd<'_>>; 3],
+) -> io::Result<Option<[bool; 3]>> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+    let mut polled: Vec<_> =
+        sources.iter().flatten().map(|source| PollFd::new(source, PollFlags::IN)).collect();
+    match poll(&mut polled, Some(&timeout)) {
+        Ok(0) => return Ok(if left.is_zero() { None } else { Some([false; 3]) }),
+        Ok(_) => {}
+        Err(rustix::io::Errno::INTR) => return Ok(Some([false; 3])),
+        Err(error) => return Err(error.into()),
+    }
+    let mut events = polled.iter().map(|polled| !polled.revents().is_empty());
+    Ok(Some(sources.map(|source| source.is_some() && events.next().unwrap_or_default())))
+}
+
+/// Reads once; at the end the source is gone.
+fn read_some<R: Read>(source: &mut Option<R>, into: &mut Vec<u8>) -> io::Result<()> {
+    let Some(reader) = source else { return Ok(()) };
+    let mut part = [0; 16 << 10];
+    match reader.read(&mut part) {
+        Ok(0) => *source = None,
+        Ok(length) => into.extend_from_slice(&part[..length]),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        // A helper that was killed before it read its whole order.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => *source = None,
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// What the reports say.
+fn conclude(received: Received, cut: Option<End>, status: &str) -> Result<Answer, SandboxError> {
+    let mut reached: Option<Reached> = None;
+    let mut ended = None;
+    let whole = received.reports.split_inclusive(|byte| *byte == b'\n');
+    for line in whole.filter(|line| line.ends_with(b"\n")) {
+        match serde_json::from_slice(line).map_err(SandboxError::Report)? {
+            Report::Reached(walls) => reached = Some(walls),
+            Report::Weaker(reached) => return Ok(Answer::Weaker(reached)),
+            Report::Unavailable(gaps) => return Ok(Answer::NoNamespaces(gaps)),
+            Report::Failed(failed, number) => {
+                return Err(SandboxError::Step { failed, source: io::Error::from_raw_os_error(number) });
+            }
+            Report::Ended(end) => ended = Some(end),
+        }
+    }
+    match (reached, cut.or(ended)) {
+        (Some(reached), Some(end)) => {
+            Ok(Answer::Done(Outcome { reached, end, output: received.output, errors: received.errors }))
+        }
+        _ => Err(SandboxError::Silent {
+            status: status.to_owned(),
+            said: String::from_utf8_lossy(&received.errors).chars().take(2000).collect(),
+        }),
+    }
+}

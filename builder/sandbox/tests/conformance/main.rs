@@ -1,0 +1,4 @@
+//! Both executors, started by root and by somebody else: what they promise, and what they hold back.
+
+mod bed;
+mod contract;

@@ -1,0 +1,70 @@
+//! What the tests run. Outside: `run EXECUTOR MINIMUM` reads a specification, runs it and prints what came of it, as
+//! whoever started it. In between: `helper`. Inside: the attempts.
+
+mod plain;
+
+use std::{
+    io::{self, Read as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use builder_sandbox::{Bubblewrap, Executor, Helper, Level, Own, SandboxError, Specification};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["helper"] => builder_sandbox::enter(),
+        ["run", executor, minimum] => succeed(run(executor, minimum)),
+        ["say", text] => succeed(plain::say(text)),
+        ["exit", code] => code.parse().map_or(ExitCode::from(2), |code: u8| ExitCode::from(code)),
+        ["die", signal] => succeed(plain::die(signal)),
+        ["write", path, content] => succeed(plain::write(path, content)),
+        ["read", path] => succeed(plain::read(path)),
+        ["surroundings"] => succeed(plain::surroundings()),
+        ["loopback"] => succeed(plain::loopback()),
+        ["change", folder] => succeed(plain::change(folder)),
+        _ => ExitCode::from(2),
+    }
+}
+
+fn succeed(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            writeln!(io::stderr(), "{error}").unwrap_or_default();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the outcome, or the error with its sources and remedy, as JSON.
+fn run(executor: &str, minimum: &str) -> io::Result<()> {
+    let helper = Helper { program: std::env::current_exe()?, arguments: vec!["helper".to_owned()] };
+    let executor: Box<dyn Executor> = match executor {
+        "own" => Box::new(Own::new(helper)),
+        _ => Box::new(Bubblewrap::new(PathBuf::from("/usr/bin/bwrap"), helper)),
+    };
+    let minimum =
+        Level::ALL.into_iter().find(|level| level.name() == minimum).ok_or(io::ErrorKind::InvalidInput)?;
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text)?;
+    let specification: Specification = serde_json::from_str(&text)?;
+    let document = match executor.run(&specification, minimum) {
+        Ok(outcome) => serde_json::json!({ "ran": outcome }),
+        Err(error) => serde_json::json!({ "refused": told(&error), "remedy": error.remedy() }),
+    };
+    serde_json::to_writer(io::stdout(), &document)?;
+    Ok(())
+}
+
+fn told(error: &SandboxError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
