@@ -46,6 +46,20 @@ impl Bubblewrap {
         if specification.root != Root::Empty {
             return Err(SandboxError::Unsupported { executor: self.name(), what: "lay changes over a tree" });
         }
+        let writable = |mount: &&Mount| matches!(mount, Mount::Writable { .. });
+        for folder in specification.mounts.iter().filter(writable).map(Mount::target) {
+            if specification
+                .mounts
+                .iter()
+                .any(|mount| mount.target() != folder && mount.target().starts_with(folder))
+            {
+                // It follows links on the way to a mount, and there what was there before may be one.
+                return Err(SandboxError::Unsupported {
+                    executor: self.name(),
+                    what: "mount anything below a writable folder",
+                });
+            }
+        }
         let mut command = Command::new(&self.program);
         command.args(["--unshare-all", "--unshare-user", "--die-with-parent", "--hostname", HOST_NAME]);
         let (user, group) = specification.identity.ids();

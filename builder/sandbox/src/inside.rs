@@ -8,7 +8,7 @@ mod owners;
 mod root;
 mod system_calls;
 
-use std::{io, process::ExitCode};
+use std::io;
 
 use rustix::process::Signal;
 
@@ -48,26 +48,22 @@ impl<T, E: Into<io::Error>> OfStep<T> for Result<T, E> {
 }
 
 /// Takes the order that a caller of this crate gives to the process that it starts as its [`crate::Helper`], and
-/// carries it out. To be called first in `main`, before there is any other thread.
-pub fn enter() -> ExitCode {
-    let Ok(mut channel) = Channel::take() else { return ExitCode::FAILURE };
-    match carry_out(&mut channel) {
-        Ok(code) => code,
-        Err(stop) => {
-            let report = match stop {
-                Stop::Failed(failed, error) => {
-                    Report::Failed(failed, error.raw_os_error().unwrap_or(libc::EINVAL))
-                }
-                Stop::Unavailable(gaps) => Report::Unavailable(gaps),
-                Stop::Over => return ExitCode::FAILURE,
-            };
-            // A caller that is gone cannot be told.
-            channel.report(&report).map_or(ExitCode::FAILURE, |()| ExitCode::FAILURE)
+/// carries it out. To be called first in `main`, before there is any other thread; then `main` returns. What there is
+/// to say goes to the caller, so the exit code means nothing.
+pub fn enter() {
+    let Ok(mut channel) = Channel::take() else { return };
+    let report = match carry_out(&mut channel) {
+        Ok(()) | Err(Stop::Over) => return,
+        Err(Stop::Failed(failed, error)) => {
+            Report::Failed(failed, error.raw_os_error().unwrap_or(libc::EINVAL))
         }
-    }
+        Err(Stop::Unavailable(gaps)) => Report::Unavailable(gaps),
+    };
+    // A caller that is gone cannot be told.
+    channel.report(&report).unwrap_or_default();
 }
 
-fn carry_out(channel: &mut Channel) -> Result<ExitCode, Stop> {
+fn carry_out(channel: &mut Channel) -> Result<(), Stop> {
     let order = channel.order().map_err(|_| Stop::Over)?;
     // Descriptors that the caller left open end with the command's start; those are its only ones: 0, 1, 2.
     close_fds::set_fds_cloexec(3, &[]);

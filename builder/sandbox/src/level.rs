@@ -24,6 +24,8 @@ pub enum Wall {
     ControlGroups,
     /// A root that holds the declared inputs and nothing else.
     Root,
+    /// `/proc` tells of the sandbox's processes and nothing about the machine.
+    Facts,
     /// Outside it is another user than root.
     Unprivileged,
     /// No capability over the machine, and inside only those that its identity needs.
@@ -42,7 +44,7 @@ pub enum Wall {
 
 impl Wall {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Users,
         Self::Mounts,
         Self::Processes,
@@ -51,6 +53,7 @@ impl Wall {
         Self::Network,
         Self::ControlGroups,
         Self::Root,
+        Self::Facts,
         Self::Unprivileged,
         Self::Capabilities,
         Self::NoNewPrivileges,
@@ -71,6 +74,7 @@ impl Wall {
             Self::Network => "network",
             Self::ControlGroups => "controlGroups",
             Self::Root => "root",
+            Self::Facts => "facts",
             Self::Unprivileged => "unprivileged",
             Self::Capabilities => "capabilities",
             Self::NoNewPrivileges => "noNewPrivileges",
@@ -95,17 +99,19 @@ impl fmt::Display for Wall {
 pub enum Level {
     /// Less than any level below promises.
     None,
-    /// No namespaces: what a container without privileges allows. System calls are filtered (no socket at all), files
-    /// are held by Landlock, signals and abstract sockets by its scopes. **Does not hold back**: names and sizes of the
-    /// machine's files (`stat` works everywhere), `/proc` of processes of the same user, a process that leaves the
-    /// session and outlives the command, the host name, shared memory of the same user.
+    /// No namespaces: what a container without privileges allows. System calls are filtered (no socket, no System V
+    /// object, no change of another process), files are held by Landlock, signals by its scopes. **Does not hold back**,
+    /// beside what `Isolated` does not: names, sizes and times of the machine's files (`stat` works everywhere); the host
+    /// name; a process that outlives the command, where the caller is killed.
     Confined,
-    /// Namespaces, an own root, filtered system calls; no Landlock. **Does not hold back**: a flaw of the kernel that
-    /// the remaining system calls reach; and with bubblewrap started by root, the command is the machine's user 0
-    /// without capabilities.
+    /// Namespaces, an own root, filtered system calls. **Does not hold back**, beside what `Full` does not: what `/proc`
+    /// tells about the machine (processor, boot, addresses of the kernel, names of keys), if `facts` is missing; if
+    /// `unprivileged` is missing, any number of processes, and the command is the machine's user 0, without
+    /// capabilities.
     Isolated,
-    /// All of it. **Does not hold back**: flaws of the kernel; time, processor model and kernel release, which can be
-    /// read; the load that it makes within its limits.
+    /// All of it. **Does not hold back**: flaws of the kernel; the clock, the processor's instructions and the kernel's
+    /// release; where inputs lie on the machine (`/proc/self/mountinfo`); a socket in a declared folder, whoever listens
+    /// there; groups that the caller has and cannot leave; the load that it makes within its limits.
     Full,
 }
 
@@ -158,6 +164,7 @@ impl Level {
                 Wall::Network,
                 Wall::ControlGroups,
                 Wall::Root,
+                Wall::Facts,
                 Wall::Unprivileged,
                 Wall::Capabilities,
                 Wall::NoNewPrivileges,

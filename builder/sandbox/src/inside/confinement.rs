@@ -41,6 +41,13 @@ pub(crate) fn confine(order: &Order, gaps: &[Gap]) -> Result<Reached, Stop> {
     // Read before Landlock closes /proc where it is the machine's.
     let here = Surroundings::observe().of_step("read its namespaces")?;
     let mut reached = Reached { walls: here.walls(&order.outside), gaps: gaps.to_vec() };
+    if Path::new("/proc/sys").exists() {
+        let cause = "all of /proc is there".to_owned();
+        let remedy = Some("use the own executor".to_owned());
+        reached.gaps.push(Gap { wall: Wall::Facts, cause, remedy });
+    } else {
+        reached.walls.push(Wall::Facts);
+    }
     // Who is not root can make nobody root; a map says something only about the user namespace around it.
     let user = if order.outside.is_roots() { outer_user().of_step("read the map of users")? } else { None };
     match user {
@@ -64,7 +71,7 @@ pub(crate) fn confine(order: &Order, gaps: &[Gap]) -> Result<Reached, Stop> {
     reached.walls.push(Wall::NoNewPrivileges);
     restrict_files(order, &mut reached)?;
     system_calls::restrict(Refused {
-        sockets: matches!(order.stage, Stage::WithoutNamespaces(_)),
+        machine: matches!(order.stage, Stage::WithoutNamespaces(_)),
         owner_rights: specification.identity == Identity::User,
     })?;
     reached.walls.push(Wall::SystemCalls);

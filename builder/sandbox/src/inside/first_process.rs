@@ -1,10 +1,6 @@
 //! The process that starts the command, waits for it, and takes everything with it at the end.
 
-use std::{
-    fs, io,
-    os::unix::process::CommandExt as _,
-    process::{Command, ExitCode},
-};
+use std::{fs, io, os::unix::process::CommandExt as _, process::Command};
 
 use rustix::{
     process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus},
@@ -25,7 +21,7 @@ pub(crate) fn run_command(
     alone: &SingleThread,
     order: &Order,
     gaps: &[Gap],
-) -> Result<ExitCode, Stop> {
+) -> Result<(), Stop> {
     match alone.fork().of_step("start the command's process")? {
         Fork::Child => become_command(channel, order, gaps),
         Fork::Parent(command) => {
@@ -39,7 +35,7 @@ pub(crate) fn run_command(
                 (None, signal) => End::Killed(signal.unwrap_or_default()),
             };
             channel.report(&Report::Ended(end)).map_err(|_| Stop::Over)?;
-            Ok(ExitCode::SUCCESS)
+            Ok(())
         }
     }
 }
@@ -56,7 +52,7 @@ fn harden() -> Result<(), Stop> {
     rustix::stdio::dup2_stderr(empty).of_step("leave standard error")
 }
 
-fn become_command(channel: &Channel, order: &Order, gaps: &[Gap]) -> Result<ExitCode, Stop> {
+fn become_command(channel: &Channel, order: &Order, gaps: &[Gap]) -> Result<(), Stop> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).of_step("bind to the helper")?;
     rustix::process::setsid().of_step("start a session")?;
     let specification = &order.specification;
@@ -68,7 +64,7 @@ fn become_command(channel: &Channel, order: &Order, gaps: &[Gap]) -> Result<Exit
     }
     channel.report(&Report::Reached(reached)).map_err(|_| Stop::Over)?;
     if order.action == Action::Measure {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
     let mut command = Command::new(&specification.program);
     command.args(&specification.arguments).env_clear().envs(specification.whole_environment());

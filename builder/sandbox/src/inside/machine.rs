@@ -1,6 +1,6 @@
 //! The helper on the machine: makes namespaces, starts the first process in them, and waits for it.
 
-use std::{os::fd::OwnedFd, process::ExitCode};
+use std::os::fd::OwnedFd;
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Makes a sandbox with namespaces.
-pub(crate) fn build(channel: &Channel, alone: &SingleThread, order: &Order) -> Result<ExitCode, Stop> {
+pub(crate) fn build(channel: &Channel, alone: &SingleThread, order: &Order) -> Result<(), Stop> {
     let owners = Owners::choose(alone, order.specification.identity)?;
     let mut root = Root::new(&order.specification, &owners);
     if owners.are_delegated() {
@@ -48,7 +48,7 @@ pub(crate) fn confine_only(
     alone: &SingleThread,
     order: &Order,
     gaps: &[Gap],
-) -> Result<ExitCode, Stop> {
+) -> Result<(), Stop> {
     Root::check_is_possible_without_namespaces(&order.specification)?;
     // Descendants whose parents end come here, so that they can be ended.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).of_step("adopt orphans")?;
@@ -63,11 +63,11 @@ fn bind_to_helper(alive: &OwnedFd) -> Result<(), Stop> {
     if polled[0].revents().is_empty() { Ok(()) } else { Err(Stop::Over) }
 }
 
-fn await_end(first: Pid) -> Result<ExitCode, Stop> {
+fn await_end(first: Pid) -> Result<(), Stop> {
     loop {
         match rustix::process::waitpid(Some(first), WaitOptions::empty()) {
             // What there is to say the first process has said.
-            Ok(_) => return Ok(ExitCode::SUCCESS),
+            Ok(_) => return Ok(()),
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).of_step("wait for the first process"),
         }

@@ -81,6 +81,12 @@ pub(crate) fn no_user_namespace(error: &io::Error) -> Vec<Gap> {
     gaps(&cause, remedy.as_deref())
 }
 
+/// Why the namespaces that there are do not do: the machine's own /proc is covered in part, as container runtimes do, and
+/// then the kernel gives no other.
+pub(crate) fn masked() -> Vec<Gap> {
+    gaps("parts of /proc are masked", Some("run the pod with securityContext.procMount Unmasked"))
+}
+
 fn no_namespaces(error: &io::Error) -> Vec<Gap> {
     gaps(&format!("the system refuses namespaces ({error})"), Some("sysctl user.max_net_namespaces=1000"))
 }

@@ -96,6 +96,20 @@ const PERSONALITIES: [u32; 3] = [0, 0xffff_ffff, 0x0004_0000];
 /// Requests that type into the caller's terminal.
 const TYPING: [u32; 2] = [0x5412, 0x541c];
 
+/// Calls on System V objects, which any process of the same user opens.
+const SHARED: &[c_long] =
+    &[SYS_shmget, SYS_shmat, SYS_shmctl, SYS_semget, SYS_semctl, SYS_msgget, SYS_msgctl];
+
+/// Calls that change another process, and the place of its id; 0 is oneself.
+const OF_OTHERS: &[(c_long, u8)] = &[
+    (SYS_prlimit64, 0),
+    (SYS_setpriority, 1),
+    (SYS_sched_setaffinity, 0),
+    (SYS_sched_setattr, 0),
+    (SYS_sched_setparam, 0),
+    (SYS_sched_setscheduler, 0),
+];
+
 /// Calls with a mode, and its place.
 const MODES: &[(c_long, u8)] = &[(SYS_fchmod, 1), (SYS_fchmodat, 2), (SYS_fchmodat2, 2), (SYS_mknodat, 2)];
 #[cfg(target_arch = "x86_64")]
@@ -113,8 +127,8 @@ const CREATING_HERE: &[(c_long, u8, u8)] = &[];
 /// What of the arguments is refused beyond what always is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// Every socket: without a network namespace each is one of the machine's.
-    pub(crate) sockets: bool,
+    /// What belongs to the machine where there are no namespaces: every socket, shared memory, other processes.
+    pub(crate) machine: bool,
     /// Set-user-id and set-group-id: in a folder of the machine such a file runs there with its owner's rights.
     pub(crate) owner_rights: bool,
 }
@@ -145,13 +159,20 @@ fn arguments(refused: Refused) -> Result<BpfProgram, BackendError> {
     for flag in NEW_NAMESPACES {
         refuse(SYS_clone, vec![has(0, flag.unsigned_abs())?])?;
     }
-    let families = if refused.sockets {
-        // A rule needs a condition; this one always holds.
-        vec![SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ge, 0)?]
+    let families = if refused.machine {
+        vec![always()?]
     } else {
         FAMILIES.into_iter().map(|family| is_not(0, family.unsigned_abs())).collect::<Result<_, _>>()?
     };
     refuse(SYS_socket, families)?;
+    if refused.machine {
+        for call in SHARED {
+            refuse(*call, vec![always()?])?;
+        }
+        for (call, process) in OF_OTHERS {
+            refuse(*call, vec![is_not(*process, 0)?])?;
+        }
+    }
     let personalities = PERSONALITIES.into_iter().map(|persona| is_not(0, persona));
     refuse(SYS_personality, personalities.collect::<Result<_, _>>()?)?;
     for request in TYPING {
@@ -176,6 +197,11 @@ fn arguments(refused: Refused) -> Result<BpfProgram, BackendError> {
 fn compile(rules: Rules, others: SeccompAction, these: SeccompAction) -> Result<BpfProgram, BackendError> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH)?;
     SeccompFilter::new(rules, others, these, architecture)?.try_into()
+}
+
+/// A rule needs a condition; this one always holds.
+fn always() -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ge, 0)
 }
 
 fn is(argument: u8, value: u32) -> Result<SeccompCondition, BackendError> {

@@ -12,6 +12,8 @@ use builder_sandbox::{Identity, Level, Limits, Mount, Outcome, Root, Specificati
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::scene::VARIABLE;
+
 /// Who starts the executor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who {
@@ -25,6 +27,8 @@ pub(crate) enum Who {
 pub(crate) enum Which {
     Own,
     Bubblewrap,
+    /// The own one where there are no namespaces.
+    Confined,
 }
 
 pub(crate) const EVERYBODY: [Who; 2] = [Who::Root, Who::Somebody];
@@ -98,35 +102,37 @@ impl Bed {
         specification
     }
 
-    /// A command as `who`, outside.
+    /// The program as `who`, outside.
     pub(crate) fn command(&self, who: Who, words: &[&str]) -> Command {
-        match who {
-            Who::Root => {
-                let mut command = Command::new(self.program());
-                command.args(words);
-                command
-            }
-            Who::Somebody => {
-                let mut command = Command::new("setpriv");
-                let id = SOMEBODY.to_string();
-                command
-                    .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
-                    .arg(self.program())
-                    .args(words);
-                command
-            }
-        }
+        let mut command = command_of(who, &self.program());
+        command.args(words);
+        command
+    }
+
+    /// The program in a user namespace that allows no other, as root of it without any capability. That is how a machine
+    /// without user namespaces looks, made without touching this one.
+    fn command_without_namespaces(&self, who: Who, words: &[&str]) -> Command {
+        const SCRIPT: &str = "echo 0 >/proc/sys/user/max_user_namespaces && \
+            exec setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all \"$@\"";
+        let mut command = command_of(who, Path::new("/usr/bin/unshare"));
+        command.args(["--user", "--map-root-user", "/bin/sh", "-c", SCRIPT, "sh"]);
+        command.arg(self.program()).args(words);
+        command
     }
 
     /// Starts the executor as `who`.
     pub(crate) fn start(&self, who: Who, which: Which, least: Level, what: &Specification) -> Child {
-        let which = if which == Which::Own { "own" } else { "bubblewrap" };
-        let mut command = self.command(who, &["run", which, least.name()]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program starts");
-        let text = serde_json::to_vec(what).expect("a specification is JSON");
-        child.stdin.take().expect("it is piped").write_all(&text).expect("it is read");
-        child
+        let words = ["run", if which == Which::Bubblewrap { "bubblewrap" } else { "own" }, least.name()];
+        let command = if which == Which::Confined {
+            self.command_without_namespaces(who, &words)
+        } else {
+            self.command(who, &words)
+        };
+        start(command, what)
+    }
+
+    pub(crate) fn come(command: Command, what: &Specification) -> Came {
+        read(&start(command, what).wait_with_output().expect("it ends"))
     }
 
     pub(crate) fn run(&self, who: Who, which: Which, least: Level, what: &Specification) -> Came {
@@ -136,11 +142,21 @@ impl Bed {
 
     /// The outcome of what must run.
     pub(crate) fn ran(&self, who: Who, which: Which, what: &Specification) -> Outcome {
-        match self.run(who, which, Level::Isolated, what) {
+        let least = if which == Which::Confined { Level::Confined } else { Level::Isolated };
+        match self.run(who, which, least, what) {
             Came::Ran(outcome) => outcome,
             Came::Refused { error, .. } => panic!("{which:?} as {who:?}: {error}"),
         }
     }
+}
+
+fn start(mut command: Command, what: &Specification) -> Child {
+    command.env(VARIABLE, "secret");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let text = serde_json::to_vec(what).expect("a specification is JSON");
+    child.stdin.take().expect("it is piped").write_all(&text).expect("it is read");
+    child
 }
 
 fn read(output: &Output) -> Came {
@@ -154,6 +170,17 @@ fn read(output: &Output) -> Came {
             remedy: document["remedy"].as_str().map(ToOwned::to_owned),
         },
     }
+}
+
+/// A program as `who`, outside.
+pub(crate) fn command_of(who: Who, program: &Path) -> Command {
+    if who == Who::Root {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    let id = SOMEBODY.to_string();
+    command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]).arg(program);
+    command
 }
 
 /// What a command wrote.

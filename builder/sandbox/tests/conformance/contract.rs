@@ -24,8 +24,9 @@ fn all_walls_stand_on_this_machine() {
     everywhere(|bed, who, which| {
         let reached = bed.ran(who, which, &bed.specification(&["say", "hello"])).reached;
         let (gaps, level) = match (who, which) {
-            // Bubblewrap maps the user who starts it, and root is user 0.
-            (Who::Root, Which::Bubblewrap) => (vec![Wall::Unprivileged], Level::Isolated),
+            // Bubblewrap mounts all of /proc, and maps the user who starts it: root is user 0.
+            (Who::Root, Which::Bubblewrap) => (vec![Wall::Facts, Wall::Unprivileged], Level::Isolated),
+            (Who::Somebody, Which::Bubblewrap) => (vec![Wall::Facts], Level::Isolated),
             _ => (Vec::new(), Level::Full),
         };
         assert_eq!(reached.level(), level, "{who:?} {which:?}: {reached:?}");
@@ -42,7 +43,10 @@ fn less_than_was_asked_for_runs_nothing() {
     specification.mounts.push(Mount::Writable { source: folder.clone(), target: "/out".into() });
     let came = bed.run(Who::Root, Which::Bubblewrap, Level::Full, &specification);
     let Came::Refused { error, remedy } = came else { panic!("{came:?}") };
-    assert!(error.contains("isolated, full is asked for: no unprivileged"), "{error}");
+    assert!(
+        error.contains("isolated, full is asked for: no facts, all of /proc is there; no unprivileged"),
+        "{error}"
+    );
     assert!(remedy.is_some());
     assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
 }

@@ -1,6 +1,9 @@
 //! What the tests run. Outside: `run EXECUTOR MINIMUM` reads a specification, runs it and prints what came of it, as
 //! whoever started it. In between: `helper`. Inside: the attempts.
 
+#![allow(unsafe_code)] // Attempts are system calls that no safe crate would make.
+
+mod attempt;
 mod plain;
 
 use std::{
@@ -15,7 +18,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["helper"] => builder_sandbox::enter(),
+        ["helper"] => {
+            builder_sandbox::enter();
+            ExitCode::SUCCESS
+        }
         ["run", executor, minimum] => succeed(run(executor, minimum)),
         ["say", text] => succeed(plain::say(text)),
         ["exit", code] => code.parse().map_or(ExitCode::from(2), |code: u8| ExitCode::from(code)),
@@ -25,6 +31,13 @@ fn main() -> ExitCode {
         ["surroundings"] => succeed(plain::surroundings()),
         ["loopback"] => succeed(plain::loopback()),
         ["change", folder] => succeed(plain::change(folder)),
+        ["mark-on", path] => succeed(attempt::mark_on(path)),
+        ["gained", what, before] => succeed(attempt::gained(what, before)),
+        ["handle", path] => succeed(attempt::print_handle(path)),
+        ["keep-key", description] => succeed(attempt::keep_key(description)),
+        ["attempt", name, ref arguments @ ..] => {
+            attempt::make(name, arguments).map_or(ExitCode::from(2), succeed)
+        }
         _ => ExitCode::from(2),
     }
 }
