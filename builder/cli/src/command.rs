@@ -2,6 +2,7 @@
 
 mod build;
 mod daemon;
+mod doctor;
 mod down;
 mod fetch;
 mod gc;
@@ -13,6 +14,7 @@ mod pin;
 mod promote;
 mod registry;
 mod release;
+mod sandbox;
 mod schema;
 mod show;
 mod sign;
@@ -65,8 +67,10 @@ pub(crate) enum Command {
     Hold(hold::Arguments),
     Unhold(hold::UnholdArguments),
     Clear(pin::ClearArguments),
+    Doctor(doctor::Arguments),
     Daemon(daemon::Arguments),
     Guest(guest::Arguments),
+    Sandbox(sandbox::Arguments),
 }
 
 impl Context {
@@ -104,8 +108,13 @@ impl Command {
             Self::Hold(arguments) => hold::run(&arguments, context),
             Self::Unhold(arguments) => hold::run_unhold(&arguments, context),
             Self::Clear(arguments) => pin::run_clear(&arguments, context),
+            Self::Doctor(arguments) => doctor::run(&arguments, context),
             Self::Daemon(arguments) => daemon::run(&arguments),
             Self::Guest(arguments) => guest::run(&arguments),
+            Self::Sandbox(arguments) => {
+                sandbox::run(&arguments);
+                Ok(())
+            }
         }
     }
 }

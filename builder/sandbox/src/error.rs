@@ -71,10 +71,18 @@ impl SandboxError {
     }
 }
 
+/// Each cause once, after the walls that it costs.
 fn causes(reached: &Reached, required: Level) -> String {
-    let causes: Vec<_> =
-        reached.missing(required).map(|gap| format!("no {}, {}", gap.wall, gap.cause)).collect();
-    causes.join("; ")
+    let mut by_cause: Vec<(&str, Vec<&str>)> = Vec::new();
+    for gap in reached.missing(required) {
+        match by_cause.iter_mut().find(|(cause, _)| *cause == gap.cause) {
+            Some((_, walls)) => walls.push(gap.wall.name()),
+            None => by_cause.push((&gap.cause, vec![gap.wall.name()])),
+        }
+    }
+    let lines: Vec<_> =
+        by_cause.into_iter().map(|(cause, walls)| format!("no {}: {cause}", walls.join(", "))).collect();
+    lines.join("; ")
 }
 
 /// A step of making a sandbox, for people.

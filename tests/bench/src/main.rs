@@ -13,6 +13,7 @@ mod figures;
 mod measure;
 mod memory;
 mod no_op;
+mod sandbox;
 mod solve;
 mod workshop;
 
@@ -52,6 +53,8 @@ enum Bench {
     Solve,
     /// The daemon with a kept release on a real cluster, beside kubectl and the cluster's own controllers.
     Daemon,
+    /// Starting a command in a sandbox, beside bubblewrap and a bare process.
+    Sandbox,
 }
 
 impl Bench {
@@ -62,6 +65,7 @@ impl Bench {
             Self::Memory => memory::run_bench,
             Self::Solve => solve::run_bench,
             Self::Daemon => daemon::run_bench,
+            Self::Sandbox => sandbox::run_bench,
         }
     }
 }

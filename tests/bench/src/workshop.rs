@@ -56,6 +56,11 @@ impl Workshop {
         Ok(Self { executable, root, _lock: lock })
     }
 
+    /// The executable that is measured.
+    pub(crate) fn executable(&self) -> &Path {
+        &self.executable
+    }
+
     /// A folder of this workshop, empty.
     pub(crate) fn empty(&self, name: &str) -> Result<PathBuf> {
         let folder = self.root.join(name);

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 
 /// Programs of the distribution that the tests run, and the package of each.
 const PACKAGES: &[(&str, &str)] = &[
+    ("bwrap", "bubblewrap"),
     ("cmp", "diffutils"),
     ("diff", "diffutils"),
     ("faketime", "faketime"),

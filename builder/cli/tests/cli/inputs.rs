@@ -305,3 +305,19 @@ fn a_registry_that_is_not_known() {
         ");
     });
 }
+
+#[test]
+fn a_level_that_there_is_not() {
+    let session = Session::new();
+    with_filters(|| {
+        assert_snapshot!(session.run("doctor --require perfect"), @r"
+        exit 2
+        error: invalid value 'perfect' for '--require <LEVEL>'
+          [possible values: none, confined, isolated, full]
+
+        For more information, try '--help'.
+        ");
+    });
+    let reached = session.json("doctor --require none");
+    assert!(reached["own"]["level"].is_string() && reached["own"]["walls"].is_array(), "{reached}");
+}

@@ -41,11 +41,11 @@ pub(crate) fn confine(order: &Order, gaps: &[Gap]) -> Result<Reached, Stop> {
     // Read before Landlock closes /proc where it is the machine's.
     let here = Surroundings::observe().of_step("read its namespaces")?;
     let mut reached = Reached { walls: here.walls(&order.outside), gaps: gaps.to_vec() };
-    if Path::new("/proc/sys").exists() {
+    let has_facts = Path::new("/proc/sys").exists();
+    if has_facts && order.stage == Stage::Inside {
         let cause = "all of /proc is there".to_owned();
-        let remedy = Some("use the own executor".to_owned());
-        reached.gaps.push(Gap { wall: Wall::Facts, cause, remedy });
-    } else {
+        reached.gaps.push(Gap { wall: Wall::Facts, cause, remedy: Some("use the own executor".to_owned()) });
+    } else if !has_facts {
         reached.walls.push(Wall::Facts);
     }
     // Who is not root can make nobody root; a map says something only about the user namespace around it.

@@ -37,7 +37,8 @@ pub(crate) fn build(channel: &Channel, alone: &SingleThread, order: &Order) -> R
         }
         Fork::Parent(first) => {
             drop(alive);
-            await_end(first)
+            await_end(first)?;
+            owners.await_makers()
         }
     }
 }

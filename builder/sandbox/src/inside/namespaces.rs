@@ -84,7 +84,10 @@ pub(crate) fn no_user_namespace(error: &io::Error) -> Vec<Gap> {
 /// Why the namespaces that there are do not do: the machine's own /proc is covered in part, as container runtimes do, and
 /// then the kernel gives no other.
 pub(crate) fn masked() -> Vec<Gap> {
-    gaps("parts of /proc are masked", Some("run the pod with securityContext.procMount Unmasked"))
+    gaps(
+        "parts of /proc are masked",
+        Some("run the pod with securityContext.procMount Unmasked and hostUsers false"),
+    )
 }
 
 fn no_namespaces(error: &io::Error) -> Vec<Gap> {
@@ -126,7 +129,7 @@ fn diagnose(error: &io::Error, read: &dyn Fn(&Path) -> Option<String>) -> (Strin
     let is_filtered = status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
     if error.raw_os_error() == Some(libc::EPERM) && is_filtered {
         let cause = "a seccomp profile around this process refuses user namespaces";
-        let remedy = "run the pod with securityContext.seccompProfile.type Unconfined and procMount Unmasked";
+        let remedy = "run the pod with securityContext.seccompProfile.type Unconfined, procMount Unmasked and hostUsers false";
         return (cause.to_owned(), Some(remedy.to_owned()));
     }
     (format!("the system refuses user namespaces ({error})"), None)
@@ -154,7 +157,7 @@ mod tests {
             (
                 "/proc/self/status",
                 "Name:\tx\nSeccomp:\t2\n",
-                "run the pod with securityContext.seccompProfile.type Unconfined and procMount Unmasked",
+                "run the pod with securityContext.seccompProfile.type Unconfined, procMount Unmasked and hostUsers false",
             ),
         ];
         for (file, content, remedy) in cases {

@@ -10,7 +10,8 @@ use std::{
 };
 
 use rustix::{
-    process::{Pid, Signal, WaitOptions},
+    pipe::{PipeFlags, pipe_with},
+    process::{Pid, WaitOptions},
     thread::{CapabilitySet, UnshareFlags},
 };
 
@@ -36,6 +37,8 @@ pub(crate) enum Owners {
         users: OwnedFd,
         /// A user namespace that serves as the map for the owners of inputs.
         inputs: OwnedFd,
+        /// The processes that it took to make them. They end by themselves.
+        makers: [Pid; 2],
     },
     /// The caller himself, under another number.
     Caller {
@@ -57,15 +60,27 @@ impl Owners {
             Identity::User => 1,
             Identity::Root => RANGE,
         };
-        let users = user_namespace(alone, &map(user, count), &map(group, count))?;
+        // Both are started before one is waited for.
+        let (users, inputs) = (Maker::start(alone)?, Maker::start(alone)?);
+        let makers = [users.process, inputs.process];
+        let users = users.open(&map(user, count), &map(group, count))?;
         // Owners 0 and up of the inputs are the sandbox's first users, whatever numbers those have inside.
-        let inputs = user_namespace(alone, &map(0, count), &map(0, count))?;
-        Ok(Self::Delegated { identity, users, inputs })
+        let inputs = inputs.open(&map(0, count), &map(0, count))?;
+        Ok(Self::Delegated { identity, users, inputs, makers })
     }
 
     /// Whether the sandbox's users are not the caller.
     pub(crate) const fn are_delegated(&self) -> bool {
         matches!(self, Self::Delegated { .. })
+    }
+
+    /// Waits for the processes that it took to make them.
+    pub(crate) fn await_makers(&self) -> Result<(), Stop> {
+        let Self::Delegated { makers, .. } = self else { return Ok(()) };
+        for maker in makers {
+            rustix::process::waitpid(Some(*maker), WaitOptions::empty()).of_step("end a process")?;
+        }
+        Ok(())
     }
 
     /// User and group inside.
@@ -107,51 +122,49 @@ fn may_delegate() -> Result<bool, Stop> {
     Ok(own.effective.contains(needed) && has_users("/proc/self/uid_map")? && has_users("/proc/self/gid_map")?)
 }
 
-/// Makes a user namespace with these maps. The process that it takes to make it is gone afterwards.
-fn user_namespace(alone: &SingleThread, users: &str, groups: &str) -> Result<OwnedFd, Stop> {
-    let (made, word_end) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).of_step("make a pipe")?;
-    match alone.fork().of_step("start a process for a user namespace")? {
-        Fork::Child => {
-            drop(made);
-            // The system's number for what went wrong fits a byte; 0 is none.
-            let number = match alone.unshare(UnshareFlags::NEWUSER) {
-                Ok(()) => 0,
-                Err(error) => error.raw_os_error().unwrap_or(libc::EPERM),
-            };
-            let word = [u8::try_from(number).unwrap_or(u8::MAX)];
-            // A parent that is gone reads no word, and this process ends with it.
-            if rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).is_ok()
-                && rustix::io::write(&word_end, &word).is_ok()
-            {
-                loop {
-                    rustix::event::pause();
-                }
-            }
-            Err(Stop::Over)
-        }
-        Fork::Parent(child) => {
-            drop(word_end);
-            let opened = open_namespace(child, &made, users, groups);
-            rustix::process::kill_process(child, Signal::KILL).of_step("end a process")?;
-            rustix::process::waitpid(Some(child), WaitOptions::empty()).of_step("end a process")?;
-            opened
-        }
-    }
+/// A process that has made a user namespace, which lives as long as someone holds it.
+struct Maker {
+    process: Pid,
+    made: OwnedFd,
+    /// When this end is gone, so is the process.
+    _held: OwnedFd,
 }
 
-fn open_namespace(child: Pid, made: &OwnedFd, users: &str, groups: &str) -> Result<OwnedFd, Stop> {
-    let mut word = [u8::MAX];
-    rustix::io::read(made, &mut word).of_step("wait for a user namespace")?;
-    if word != [0] {
-        let error = io::Error::from_raw_os_error(i32::from(word[0]));
-        return Err(Stop::Unavailable(no_user_namespace(&error)));
+impl Maker {
+    fn start(alone: &SingleThread) -> Result<Self, Stop> {
+        let (made, word_end) = pipe_with(PipeFlags::CLOEXEC).of_step("make a pipe")?;
+        let (end, held) = pipe_with(PipeFlags::CLOEXEC).of_step("make a pipe")?;
+        match alone.fork().of_step("start a process for a user namespace")? {
+            Fork::Child => {
+                drop((made, held));
+                // The system's number for what went wrong fits a byte; 0 is none.
+                let number = match alone.unshare(UnshareFlags::NEWUSER) {
+                    Ok(()) => 0,
+                    Err(error) => error.raw_os_error().unwrap_or(libc::EPERM),
+                };
+                let word = [u8::try_from(number).unwrap_or(u8::MAX)];
+                rustix::io::write(&word_end, &word).of_step("tell of a user namespace")?;
+                rustix::io::read(&end, &mut [0]).of_step("wait for the end")?;
+                Err(Stop::Over)
+            }
+            Fork::Parent(process) => Ok(Self { process, made, _held: held }),
+        }
     }
-    let folder = PathBuf::from(format!("/proc/{}", child.as_raw_nonzero()));
-    for (name, text) in [("uid_map", users), ("gid_map", groups)] {
-        let path = folder.join(name);
-        fs::write(&path, text).of_step_on("write", &path)?;
+
+    /// Gives the namespace its maps.
+    fn open(self, users: &str, groups: &str) -> Result<OwnedFd, Stop> {
+        let mut word = [u8::MAX];
+        rustix::io::read(&self.made, &mut word).of_step("wait for a user namespace")?;
+        if word != [0] {
+            let error = io::Error::from_raw_os_error(i32::from(word[0]));
+            return Err(Stop::Unavailable(no_user_namespace(&error)));
+        }
+        let folder = PathBuf::from(format!("/proc/{}", self.process.as_raw_nonzero()));
+        for (name, text) in [("uid_map", users), ("gid_map", groups)] {
+            let path = folder.join(name);
+            fs::write(&path, text).of_step_on("write", &path)?;
+        }
+        let path = folder.join("ns/user");
+        fs::File::open(&path).map(OwnedFd::from).of_step_on("open", &path)
     }
-    let path = folder.join("ns/user");
-    fs::File::open(&path).map(OwnedFd::from).of_step_on("open", &path)
 }

@@ -250,13 +250,12 @@ fn processes(root: BorrowedFd<'_>) -> Result<(), Stop> {
     let system = rustix::mount::fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).of_step_on(action, folder)?;
     let system = system.as_fd();
     rustix::mount::fsconfig_set_string(system, "subset", "pid").of_step_on(action, folder)?;
-    match rustix::mount::fsconfig_create(system) {
-        Err(Errno::PERM) => return Err(Stop::Unavailable(namespaces::masked())),
-        created => created.of_step_on(action, folder)?,
-    }
+    rustix::mount::fsconfig_create(system).of_step_on(action, folder)?;
     let attributes = READ_ONLY | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let mounted = rustix::mount::fsmount(system, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-        .of_step_on(action, folder)?;
+    let mounted = match rustix::mount::fsmount(system, FsMountFlags::FSMOUNT_CLOEXEC, attributes) {
+        Err(Errno::PERM) => return Err(Stop::Unavailable(namespaces::masked())),
+        mounted => mounted.of_step_on(action, folder)?,
+    };
     put(&mounted, &place(root, folder, Kind::Folder)?, folder)
 }
 

@@ -3,9 +3,11 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use builder_sandbox::{End, Level, Mount, Wall};
+use rustix::fs::{CWD, RenameFlags};
 
 use crate::bed::{BOTH, Bed, Came, EVERYBODY, SOMEBODY, Which, Who, as_root, over, text};
 
@@ -44,7 +46,9 @@ fn less_than_was_asked_for_runs_nothing() {
     let came = bed.run(Who::Root, Which::Bubblewrap, Level::Full, &specification);
     let Came::Refused { error, remedy } = came else { panic!("{came:?}") };
     assert!(
-        error.contains("isolated, full is asked for: no facts, all of /proc is there; no unprivileged"),
+        error.contains(
+            "isolated, full is asked for: no facts: all of /proc is there; no unprivileged: outside"
+        ),
         "{error}"
     );
     assert!(remedy.is_some());
@@ -190,5 +194,42 @@ fn no_symbolic_link_leads_a_mount_astray() {
         specification.mounts.push(Mount::Temporary { target: "/a/../../b".into(), bytes: 1 });
         let came = bed.run(who, Which::Own, Level::Isolated, &specification);
         assert!(matches!(&came, Came::Refused { error, .. } if error.contains("/a/../../b")), "{came:?}");
+    }
+}
+
+#[test]
+fn no_race_leads_a_mount_astray() {
+    let bed = Bed::make();
+    for who in EVERYBODY {
+        let [output, victim] = [(); 2].map(|()| bed.folder_of(who));
+        fs::create_dir(output.join("place")).unwrap();
+        Bed::give(&output.join("place"), who);
+        std::os::unix::fs::symlink(&victim, output.join("other")).unwrap();
+        fs::create_dir(output.join("other/control")).unwrap();
+        assert!(victim.join("control").exists(), "who follows the link arrives there");
+        let mut specification = bed.specification(&["say", "x"]);
+        specification.mounts.extend([
+            Mount::Writable { source: output.clone(), target: "/out".into() },
+            Mount::Temporary { target: "/out/place/new".into(), bytes: 4096 },
+        ]);
+        // What is a folder now is a link the next moment.
+        let is_over = AtomicBool::new(false);
+        let came: Vec<Came> = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let (one, other) = (output.join("place"), output.join("other"));
+                    rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
+                }
+            });
+            let came = (0..20).map(|_| bed.run(who, Which::Own, Level::Isolated, &specification)).collect();
+            is_over.store(true, Ordering::Relaxed);
+            came
+        });
+        for came in &came {
+            let is_refused = matches!(came, Came::Refused { error, .. } if error.contains("/out/place/new"));
+            assert!(is_refused || matches!(came, Came::Ran(_)), "{who:?}: {came:?}");
+        }
+        let found: Vec<_> = fs::read_dir(&victim).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(found, ["control"], "{who:?}");
     }
 }

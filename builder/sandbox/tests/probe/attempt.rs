@@ -24,6 +24,7 @@ pub(crate) fn make(name: &str, arguments: &[&str]) -> Option<io::Result<()>> {
     let second = arguments.get(1).copied().unwrap_or_default();
     Some(match name {
         "tcp" => network::tcp(first),
+        "connect" => network::connect(first),
         "udp" => network::udp(first),
         "raw-socket" => network::open(libc::AF_INET, libc::SOCK_RAW, libc::IPPROTO_ICMP),
         "packet-socket" => network::open(libc::AF_PACKET, libc::SOCK_RAW, 0),

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod plain;
+mod pod;
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -12,7 +13,7 @@ use std::{
     process::ExitCode,
 };
 
-use builder_sandbox::{Bubblewrap, Executor, Helper, Level, Own, SandboxError, Specification};
+use builder_sandbox::{Bubblewrap, Executor, Helper, Level, Own, Specification};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         ["surroundings"] => succeed(plain::surroundings()),
         ["loopback"] => succeed(plain::loopback()),
         ["change", folder] => succeed(plain::change(folder)),
+        ["pod"] => succeed(pod::report()),
         ["mark-on", path] => succeed(attempt::mark_on(path)),
         ["gained", what, before] => succeed(attempt::gained(what, before)),
         ["handle", path] => succeed(attempt::print_handle(path)),
@@ -46,15 +48,20 @@ fn succeed(result: io::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            writeln!(io::stderr(), "{error}").unwrap_or_default();
+            writeln!(io::stderr(), "{}", told(&error)).unwrap_or_default();
             ExitCode::FAILURE
         }
     }
 }
 
+/// This program, as the helper.
+fn helper() -> io::Result<Helper> {
+    Ok(Helper { program: std::env::current_exe()?, arguments: vec!["helper".to_owned()] })
+}
+
 /// Prints the outcome, or the error with its sources and remedy, as JSON.
 fn run(executor: &str, minimum: &str) -> io::Result<()> {
-    let helper = Helper { program: std::env::current_exe()?, arguments: vec!["helper".to_owned()] };
+    let helper = helper()?;
     let executor: Box<dyn Executor> = match executor {
         "own" => Box::new(Own::new(helper)),
         _ => Box::new(Bubblewrap::new(PathBuf::from("/usr/bin/bwrap"), helper)),
@@ -72,9 +79,9 @@ fn run(executor: &str, minimum: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn told(error: &SandboxError) -> String {
+fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(error) = source {
         text = format!("{text}: {error}");
         source = error.source();

@@ -27,6 +27,11 @@ pub(crate) fn tcp(address: &str) -> io::Result<()> {
     greeted(stream)
 }
 
+/// To somebody who waits for the first word.
+pub(crate) fn connect(address: &str) -> io::Result<()> {
+    TcpStream::connect_timeout(&number(address)?, PATIENCE).map(drop)
+}
+
 pub(crate) fn udp(address: &str) -> io::Result<()> {
     let address: SocketAddr = number(address)?;
     let socket = UdpSocket::bind("0.0.0.0:0")?;

@@ -1,0 +1,1 @@
+//! What a pod of a real Kubernetes leaves a sandbox. See `tests/`.
