@@ -1,21 +1,32 @@
 //! What maintainer scripts do, without running them.
 //!
-//! A script is known by the SHA-256 of its text. `effects/*.toml` lists what each known script does on a first
-//! installation into an empty system, as verbs with parameters; the verbs are carried out here for one image. A verb
-//! whose program is not in the image (there is no dpkg, no init) leaves out the state that only this program reads.
+//! A script is known by the SHA-256 of its text, or by its shape: it consists of generated parts that are known but for
+//! their parameters. `effects/*.toml` lists what each does on a first installation into an empty system, as verbs with
+//! parameters; the verbs are carried out here for one image. A verb whose program is not in the image (there is no dpkg,
+//! no init) leaves out the state that only this program reads.
 
 mod accounts;
 mod alternatives;
+mod apache;
 mod certificates;
 mod distinguished_name;
 mod files;
+mod here_document;
+mod knowledge;
 mod loader;
 mod loader_cache;
+mod local;
+mod name_service;
 mod names;
+mod nginx;
 mod pam;
 mod services;
+mod shape;
 mod shells;
 mod table;
+mod temporary;
+mod ucf;
+mod verb;
 
 use std::collections::BTreeMap;
 
@@ -25,8 +36,10 @@ use crate::{
     install::{Diversion, Diversions},
 };
 
+pub(crate) use knowledge::{Known, know, scripts_of};
+pub use knowledge::{Level, ScriptKnowledge, UnknownPart, script_knowledge};
 pub(crate) use names::Names;
-pub(crate) use table::{Script, Verb, find, verbs_of};
+pub(crate) use verb::Verb;
 
 /// The scripts that do something on a first installation, in the order in which all packages' run.
 pub(crate) const SCRIPTS: [&str; 2] = ["preinst", "postinst"];
@@ -65,6 +78,22 @@ pub enum EffectError {
         /// The path.
         path: TreePath,
         /// Why.
+        reason: String,
+    },
+    /// A script that the table knows has no such here-document.
+    #[error("there is no here-document {number} for {path} in the script")]
+    HereDocument {
+        /// The path.
+        path: TreePath,
+        /// Which one, counted from 1.
+        number: usize,
+    },
+    /// A program would have to run.
+    #[error("the image holds {path}, which would have to run: {reason}")]
+    Runs {
+        /// The program, or what asks for it.
+        path: TreePath,
+        /// What it makes.
         reason: String,
     },
     /// A path that must be free is taken.
@@ -160,8 +189,8 @@ impl<'a> Image<'a> {
     }
 
     /// Takes note of the diversions that a script makes.
-    pub(crate) fn note_diversions(&mut self, package: &Package, script: &Script) {
-        for verb in &script.effects {
+    pub(crate) fn note_diversions(&mut self, package: &Package, script: &Known) {
+        for verb in &script.verbs {
             if let Verb::Divert { path, to } = verb {
                 let diversion = Diversion { package: package.name.clone(), to: to.clone() };
                 self.diversions.insert(path.clone(), diversion);
@@ -170,30 +199,61 @@ impl<'a> Image<'a> {
     }
 
     /// Carries out what a script does.
-    pub(crate) fn apply(&mut self, package: &Package, script: &Script) -> Result<(), EffectError> {
+    pub(crate) fn apply(&mut self, package: &Package, script: &Known) -> Result<(), EffectError> {
         let owner = Owner::Generated(package.name.as_str().into());
-        for verb in &script.effects {
+        for verb in &script.verbs {
             match verb {
                 Verb::Divert { .. } => {}
                 Verb::Directory { path, mode, owner: names } => {
                     self.directory(&owner, path, *mode, names.as_deref())?;
                 }
-                Verb::File { path, mode, owner: names } => {
-                    self.empty_file(&owner, path, *mode, names.as_deref())?;
+                Verb::File { path, mode, owner: names, beside } => {
+                    if beside.as_ref().is_none_or(|beside| self.is_file(beside)) {
+                        self.empty_file(&owner, path, *mode, names.as_deref())?;
+                    }
+                }
+                Verb::Text { path, text } => self.new_file(&owner, path, text.clone())?,
+                Verb::HereDocument { path, number } => {
+                    let text = package.control_text(script.name).unwrap_or_default();
+                    let missing = || EffectError::HereDocument { path: path.clone(), number: *number };
+                    let document = here_document::nth(text, *number).ok_or_else(missing)?;
+                    self.new_file(&owner, path, document)?;
                 }
                 Verb::Copy { from, to } => self.copy(&owner, from, to)?,
                 Verb::Symlink { path, target } => self.symlink(&owner, path, target)?,
                 Verb::Permissions { path, mode, owner: names } => {
                     self.permissions(path, *mode, names.as_deref())?;
                 }
+                Verb::Owner { path, owner: names, deep } => self.own(path, names, *deep)?,
                 Verb::Override { path, mode, owner: names } => self.dpkg_override(path, *mode, names)?,
                 Verb::RemoveEmpty { directory, prefix, suffix } => {
                     self.remove_empty(directory, prefix, suffix);
                 }
                 Verb::Alternative(alternative) => self.alternative(alternative),
-                Verb::User { name, home, shell } => self.user(name, home, shell)?,
-                Verb::InitScript { name } => self.init_script(&owner, name)?,
-                Verb::Unit { name } => self.unit(&owner, name)?,
+                Verb::AlternativeArguments { arguments } => self.alternative(arguments.alternative()),
+                Verb::User { name, home, shell, group, comment } => {
+                    self.user(name, home, shell, group.as_deref(), comment)?;
+                }
+                Verb::Group { name } => self.group(name)?,
+                Verb::Member { user, group } => self.member(user, group)?,
+                Verb::LocalDirectories { list } => self.local_directories(&owner, list)?,
+                Verb::TemporaryFiles { name } => self.temporary_files(name)?,
+                Verb::InitScript { name, levels } => {
+                    self.init_script(&owner, name, levels.unwrap_or_default())?;
+                }
+                Verb::Unit { name, enabled } => self.unit(&owner, name, *enabled)?,
+                Verb::UserUnit { name, enabled } => self.user_unit(&owner, name, *enabled)?,
+                Verb::NginxModule { pair } => self.nginx_module(&owner, pair)?,
+                Verb::ApacheConfiguration { name } => self.apache(&owner, name, &apache::CONFIGURATION)?,
+                Verb::ApacheModule { name } => self.apache(&owner, name, &apache::MODULE)?,
+                Verb::RunitService { name } => self.runit_service(&owner, name)?,
+                Verb::Ucf { package, from, to } => self.ucf(&owner, package, from, to)?,
+                Verb::Without { path, reason } => {
+                    if self.tree.lookup(path).is_some() {
+                        return Err(EffectError::Runs { path: path.clone(), reason: reason.clone() });
+                    }
+                }
+                Verb::NameService { service, databases } => self.name_service(&owner, service, databases)?,
                 Verb::NativeArchitecture => self.native_architecture(package)?,
                 Verb::Shells { real_last } => self.pending.shells = Some(*real_last),
                 Verb::Shadow => self.pending.shadow = true,

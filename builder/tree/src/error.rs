@@ -3,7 +3,7 @@
 use bundles_release::lock::PackageName;
 use registry_wire::Digest;
 
-use crate::{EffectError, PayloadError, TreePath};
+use crate::{EffectError, PayloadError, TreePath, UnknownPart};
 
 /// Why packages do not make a tree.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,10 @@ pub enum InstallError {
         target: TreePath,
     },
     /// A maintainer script that the table does not know.
-    #[error("package {package}: its {script} ({digest}) is not known, so what it does is not known either; it seems to use {}", verbs.join(", "))]
+    #[error(
+        "package {package}: its {script} ({digest}) is not known, so what it does is not known either; not known of it: {}",
+        shown(parts)
+    )]
     UnknownScript {
         /// The package.
         package: PackageName,
@@ -51,8 +54,8 @@ pub enum InstallError {
         script: &'static str,
         /// SHA-256 of its text.
         digest: Digest,
-        /// Programs that its text names.
-        verbs: Vec<&'static str>,
+        /// What of it is not known.
+        parts: Vec<UnknownPart>,
     },
     /// What a script does cannot be done.
     #[error("package {package}: what its {script} does cannot be done")]
@@ -90,12 +93,29 @@ pub enum InstallError {
     },
 }
 
+/// Lines of an unknown script that a message shows.
+const SHOWN_LINES: usize = 3;
+
+/// The first lines that are not known, each cut to a readable length.
+fn shown(parts: &[UnknownPart]) -> String {
+    let lines: Vec<&str> =
+        parts.iter().flat_map(|part| &part.lines).filter_map(|line| line.lines().next()).collect();
+    let more = lines.len().saturating_sub(SHOWN_LINES);
+    let first =
+        lines.iter().take(SHOWN_LINES).map(|line| format!("`{}`", line.chars().take(80).collect::<String>()));
+    let mut text = first.collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}
+
 impl InstallError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownScript { package, .. } => Some(format!(
-                "leave {package} out of the recipe, or add its script to the table of effects after reading it"
+                "leave {package} out of the recipe, or read its script and add it to the table of effects"
             )),
             Self::Effect { source, .. } | Self::Trigger { source, .. } => source.hint().map(str::to_owned),
             Self::Conflict { .. } => Some("leave one of the two out of the recipe".to_owned()),

@@ -14,7 +14,7 @@ use registry_wire::Digest;
 
 use crate::{
     Entry, InstallError, Kind, Owner, Package, Payloads, Tree, TreePath,
-    effect::{Image, SCRIPTS, Script, Verb},
+    effect::{Image, Known, Names, SCRIPTS, Verb, know, scripts_of},
     record,
 };
 
@@ -30,13 +30,20 @@ pub struct InstallOptions<'a> {
 /// Users and groups that the scripts of `packages` make, in the order in which they would.
 pub fn accounts_needed(packages: &[Package]) -> Result<Vec<AccountRequest>, InstallError> {
     let scripts = known_scripts(packages)?;
-    let users = scripts.iter().flat_map(|(_, script)| &script.effects).filter_map(|verb| match verb {
-        Verb::User { name, .. } => {
+    let fixed = Names::new(&Accounts::default());
+    let accounts = scripts.iter().flat_map(|(_, script)| &script.verbs).filter_map(|verb| match verb {
+        Verb::User { name, group: None, .. } => {
             Some(AccountRequest { name: name.clone(), kind: AccountKind::UserWithGroup })
         }
+        Verb::User { name, group: Some(group), .. } => {
+            let kind =
+                fixed.group(group).map_or(AccountKind::UserWithGroup, |group| AccountKind::User { group });
+            Some(AccountRequest { name: name.clone(), kind })
+        }
+        Verb::Group { name } => Some(AccountRequest { name: name.clone(), kind: AccountKind::Group }),
         _ => None,
     });
-    Ok(users.collect())
+    Ok(accounts.collect())
 }
 
 /// Makes the tree of `packages`, in the order in which they are configured.
@@ -92,25 +99,17 @@ fn merge_usr(tree: &mut Tree, packages: &[Package], epoch: i64) {
 }
 
 /// Looks up every script that dpkg would run; the first unknown one is an error.
-fn known_scripts(packages: &[Package]) -> Result<Vec<(&Package, &'static Script)>, InstallError> {
+fn known_scripts(packages: &[Package]) -> Result<Vec<(&Package, Known)>, InstallError> {
     let mut scripts = Vec::new();
     for package in packages {
-        for name in ["preinst", "postinst", "config"] {
-            let Some(text) = package.control_text(name) else { continue };
-            let digest = Digest::of(text.as_bytes());
-            match crate::effect::find(digest) {
-                Some(script) if script.name == name => scripts.push((package, script)),
-                // One text may serve as several scripts; where it does nothing, its name does not matter.
-                Some(script) if script.effects.is_empty() => {}
-                _ => {
-                    return Err(InstallError::UnknownScript {
-                        package: package.name.clone(),
-                        script: name,
-                        digest,
-                        verbs: crate::effect::verbs_of(text),
-                    });
-                }
-            }
+        for (script, text) in scripts_of(package) {
+            let known = know(script, text).map_err(|parts| InstallError::UnknownScript {
+                package: package.name.clone(),
+                script,
+                digest: Digest::of(text.as_bytes()),
+                parts,
+            })?;
+            scripts.push((package, known));
         }
     }
     Ok(scripts)

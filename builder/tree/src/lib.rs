@@ -1,8 +1,8 @@
 //! Virtual file tree with an owner for every path; package effects.
 //!
 //! [`Package`] is what one `.deb` holds, [`Tree`] what an image holds, [`install`] makes the second from the first the
-//! way dpkg would. No maintainer script is run: each is known by the SHA-256 of its text, and a table says what it
-//! does. Deliberately absent: the network, the clock, the machine's own files, and any system call that would need
+//! way dpkg would. No maintainer script is run: each is known by the SHA-256 of its text or of its parts, and a table
+//! says what it does. Deliberately absent: the network, the clock, the machine's own files, and any system call that would need
 //! rights.
 
 mod effect;
@@ -14,7 +14,7 @@ mod payload;
 mod record;
 mod tree;
 
-pub use effect::EffectError;
+pub use effect::{EffectError, Level, ScriptKnowledge, UnknownPart, script_knowledge};
 pub use error::InstallError;
 pub use install::{InstallOptions, SourceFile, accounts_needed, install, place_sources};
 pub use package::{ControlFile, MemberKind, Package, PackageError, PackageInput, PackageMember, Unpacked};

@@ -10,24 +10,63 @@ use crate::{Owner, TreePath};
 const SECONDS_OF_A_DAY: i64 = 86_400;
 
 impl Image<'_> {
-    /// `adduser --system --group`: the ids are those of the lock.
+    /// `adduser --system`, with a group of its own name unless it goes into an existing one: the ids are those of the
+    /// lock.
     pub(super) fn user(
         &mut self,
         name: &AccountName,
         home: &TreePath,
         shell: &TreePath,
+        group: Option<&str>,
+        comment: &str,
     ) -> Result<(), EffectError> {
-        let missing = |kind| EffectError::Account { kind, name: name.to_string() };
-        let user = self.options.accounts.user(name.as_str()).ok_or_else(|| missing("user"))?.clone();
-        let group = self.options.accounts.group(name.as_str()).ok_or_else(|| missing("group"))?.clone();
-        // `x` sends the reader to files that only the package passwd makes.
-        let password = if self.has("passwd") { "x" } else { "*" };
-        self.append("etc/group", &format!("{name}:{password}:{}:\n", group.id), name)?;
+        let missing = || EffectError::Account { kind: "user", name: name.to_string() };
+        let user = self.options.accounts.user(name.as_str()).ok_or_else(missing)?.clone();
+        match group {
+            Some(_) => {}
+            None => self.group(name)?,
+        }
+        let password = self.password();
         self.append(
             "etc/passwd",
-            &format!("{name}:{password}:{}:{}::{home}:{shell}\n", user.id, user.group),
+            &format!("{name}:{password}:{}:{}:{comment}:{home}:{shell}\n", user.id, user.group),
             name,
         )
+    }
+
+    /// `addgroup --system`.
+    pub(super) fn group(&mut self, name: &AccountName) -> Result<(), EffectError> {
+        let missing = || EffectError::Account { kind: "group", name: name.to_string() };
+        let group = self.options.accounts.group(name.as_str()).ok_or_else(missing)?.clone();
+        let password = self.password();
+        self.append("etc/group", &format!("{name}:{password}:{}:\n", group.id), name)
+    }
+
+    /// `x` sends the reader to files that only the package passwd makes.
+    fn password(&self) -> &'static str {
+        if self.has("passwd") { "x" } else { "*" }
+    }
+
+    /// `adduser USER GROUP`. Nothing happens without the group.
+    pub(super) fn member(&mut self, user: &str, group: &str) -> Result<(), EffectError> {
+        let path = TreePath::known("etc/group");
+        if !self.is_file(&path) {
+            return Ok(());
+        }
+        let mut text = String::new();
+        for line in self.text(&path)?.lines() {
+            text.push_str(line);
+            let fields: Vec<&str> = line.split(':').collect();
+            if let [name, _, _, members] = fields[..]
+                && name == group
+                && !members.split(',').any(|member| member == user)
+            {
+                text.push_str(if members.is_empty() { "" } else { "," });
+                text.push_str(user);
+            }
+            text.push('\n');
+        }
+        self.write(&Owner::Generated("accounts".into()), &path, text.into_bytes(), 0o644)
     }
 
     /// Adds a line unless the name has one.

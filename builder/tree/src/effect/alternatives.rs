@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{EffectError, Image};
 use crate::{Kind, Owner, TreePath};
 
 /// One way to serve a purpose.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Alternative {
     /// Name of the purpose, `awk`.
@@ -25,12 +25,71 @@ pub(crate) struct Alternative {
 }
 
 /// A link that changes together with another.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Slave {
     name: String,
     link: TreePath,
     path: TreePath,
+}
+
+/// The same, as the arguments of `update-alternatives`: `--install` or, before that, `--quiet`, and then `--slave`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct AlternativeArguments(Alternative);
+
+/// Arguments of another form.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` are no arguments of update-alternatives")]
+pub(crate) struct AlternativeArgumentsError(String);
+
+impl AlternativeArguments {
+    pub(super) const fn alternative(&self) -> &Alternative {
+        &self.0
+    }
+
+    fn parse(text: &str) -> Option<Alternative> {
+        let text = text.strip_prefix("--quiet ").unwrap_or(text).strip_prefix("--install ")?;
+        let words: Vec<&str> = text.split(' ').map(unquoted).collect::<Option<_>>()?;
+        let (first, slaves) = words.split_at_checked(4)?;
+        let [link, name, target, priority] = first.try_into().ok()?;
+        let is_name = |name: &str| !name.is_empty() && !name.contains('/');
+        let path = |path: &str| path.starts_with('/').then(|| path.parse().ok()).flatten();
+        let (link, target) = (path(link)?, path(target)?);
+        let slaves = slaves.chunks(4).map(|words| {
+            let ["--slave", link, name, target] = *words else { return None };
+            let slave = Slave { name: name.to_owned(), link: path(link)?, path: path(target)? };
+            is_name(name).then_some(slave)
+        });
+        let slaves = slaves.collect::<Option<_>>()?;
+        let name = is_name(name).then(|| name.to_owned())?;
+        Some(Alternative { name, link, path: target, priority: priority.parse().ok()?, slaves })
+    }
+}
+
+/// A word without the quotes around it.
+fn unquoted(word: &str) -> Option<&str> {
+    let inner = ['"', '\''].iter().find_map(|quote| word.strip_prefix(*quote)?.strip_suffix(*quote));
+    let word = inner.unwrap_or(word);
+    (!word.contains(['"', '\''])).then_some(word)
+}
+
+impl TryFrom<String> for AlternativeArguments {
+    type Error = AlternativeArgumentsError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).map(Self).ok_or(AlternativeArgumentsError(text))
+    }
+}
+
+impl From<AlternativeArguments> for String {
+    fn from(AlternativeArguments(of): AlternativeArguments) -> Self {
+        let slaves = of.slaves.iter().fold(Self::new(), |mut text, slave| {
+            let _infallible = write!(text, " --slave {} {} {}", slave.link, slave.name, slave.path);
+            text
+        });
+        format!("--install {} {} {} {}{slaves}", of.link, of.name, of.path, of.priority)
+    }
 }
 
 /// All ways to serve one purpose.
@@ -106,4 +165,29 @@ fn notes(group: &[Alternative], best: &Alternative) -> String {
     }
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_of_the_program() {
+        let text = "--install /usr/bin/awk awk /usr/bin/gawk 10 --slave /usr/bin/nawk nawk /usr/bin/gawk";
+        let arguments = AlternativeArguments::try_from(text.to_owned()).unwrap();
+        assert_eq!(arguments.alternative().slaves.len(), 1);
+        assert_eq!(String::from(arguments), text);
+        for wrong in [
+            "",
+            "/a a /b",
+            "/a a /b x",
+            "/a a b 1",
+            "/a /a /b 1",
+            "/a a /b 1 --slave /c c",
+            "/a a /b 1 --force",
+        ] {
+            assert!(AlternativeArguments::try_from(format!("--install {wrong}")).is_err(), "{wrong}");
+        }
+        assert!(AlternativeArguments::try_from("--remove a /b".to_owned()).is_err());
+    }
 }

@@ -41,6 +41,28 @@ impl Image<'_> {
         self.permissions(path, mode, names)
     }
 
+    /// A file of mode 0644 unless there is one.
+    pub(super) fn new_file(&mut self, by: &Owner, path: &TreePath, text: String) -> Result<(), EffectError> {
+        if self.is_file(path) { Ok(()) } else { self.write(by, path, text.into_bytes(), 0o644) }
+    }
+
+    /// `chown`, or `chown -R`, of what exists.
+    pub(super) fn own(&mut self, path: &TreePath, names: &str, deep: bool) -> Result<(), EffectError> {
+        let (uid, gid) = self.ids(Some(names))?;
+        let at = self.tree.follow(path).ok_or_else(|| EffectError::Links { path: path.clone() })?;
+        let mut paths = vec![at.clone()];
+        if deep {
+            paths.extend(self.tree.below(&at).map(|(path, _)| path.clone()));
+        }
+        for path in paths {
+            if let Some(entry) = self.tree.get_mut(&path) {
+                entry.uid = uid;
+                entry.gid = gid;
+            }
+        }
+        Ok(())
+    }
+
     /// `cp -p` unless there is a file.
     pub(super) fn copy(&mut self, by: &Owner, from: &TreePath, to: &TreePath) -> Result<(), EffectError> {
         if self.is_file(to) {

@@ -202,14 +202,37 @@ fn names_of_one_file_stay_tied_together() {
 }
 
 #[test]
-fn an_unknown_script_is_refused_by_name_digest_and_verbs() {
+fn a_generated_part_is_known_but_for_its_parameters_and_nothing_may_stand_beside_it() {
+    let script = |tail: &str| {
+        format!(
+            "#!/bin/sh\nset -e\n# Automatically added by dh_installdeb/13.11.4\n\
+             dpkg-maintscript-helper rm_conffile /etc/one.conf 1.0\\~ one -- \"$@\"\n\
+             # End automatically added section\n{tail}"
+        )
+    };
+    assert!(tree_of(&[Deb::new("one").control("postinst", &script("exit 0\n"))]).0.is_ok());
+    let evil = "one; rm -rf /";
+    for (bad, shown) in [
+        (script("reboot\n"), "not known of it: `reboot`"),
+        (script("").replace(" one ", &format!(" {evil} ")), evil),
+        (script("").replace("rm_conffile", "rm_everything"), "rm_everything"),
+        (script("").replace("set -e", "exit 0"), "not known of it: `exit 0`"),
+        (script("").replace("added by dh_installdeb", "added by dh_evil"), "dpkg-maintscript-helper"),
+    ] {
+        let message = conflict(&[Deb::new("one").control("postinst", &bad)]);
+        assert!(message.contains(shown), "{bad}\n{message}");
+    }
+}
+
+#[test]
+fn an_unknown_script_is_refused_by_name_digest_and_lines() {
     let script = "#!/bin/sh\nset -e\nuseradd evil\nchmod 4755 /usr/bin/x\n";
     for member in ["preinst", "postinst", "config"] {
         let debs = [Deb::new("one").control(member, script)];
         let message = conflict(&debs);
         let digest = registry_wire::Digest::of(script.as_bytes());
         assert!(message.contains(&format!("package one: its {member} ({digest}) is not known")), "{message}");
-        assert!(message.ends_with("it seems to use chmod, useradd"), "{message}");
+        assert!(message.ends_with("not known of it: `useradd evil`, `chmod 4755 /usr/bin/x`"), "{message}");
         let packages = [unpack(&debs[0]).unwrap()];
         assert!(matches!(accounts_needed(&packages), Err(InstallError::UnknownScript { .. })));
     }

@@ -1,0 +1,188 @@
+//! From the text of a script to what is known of it.
+
+use registry_wire::Digest;
+use serde::Serialize;
+
+use super::{
+    shape::{commands, shape, split},
+    table::{self, Parameters},
+    verb::Verb,
+};
+use crate::Package;
+
+/// The scripts of a package that dpkg runs on a first installation, and the one that debconf runs.
+const SCRIPTS: [&str; 3] = ["preinst", "postinst", "config"];
+
+/// Lines that do nothing by themselves.
+const FRAME: [&str; 8] = [
+    "#!/bin/sh",
+    "#! /bin/sh",
+    "#!/bin/sh -e",
+    "#! /bin/sh -e",
+    "#!/bin/bash",
+    "set -e",
+    "set -eu",
+    "set -u",
+];
+/// The last line of some scripts.
+const EXIT: &str = "exit 0";
+
+/// How it is known what a script does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// It consists of generated parts that are known, and of nothing else.
+    Snippets,
+    /// Somebody read it: its text, or its shape, is in the table.
+    Declared,
+    /// It is not known.
+    Unknown,
+}
+
+/// What is known of one script.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    /// `preinst`, `postinst` or `config`.
+    pub(crate) name: &'static str,
+    pub(crate) verbs: Vec<Verb>,
+    nothing: Vec<&'static str>,
+    level: Level,
+}
+
+/// A part of a script that is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnknownPart {
+    /// The program that generated it; `own` for what people wrote.
+    pub tool: String,
+    /// SHA-256 of its shape, by which the table would know it.
+    pub shape: String,
+    /// The commands that are not known, parameters and all.
+    pub lines: Vec<String>,
+}
+
+/// What is known of one script, for people and programs.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScriptKnowledge {
+    /// `preinst`, `postinst` or `config`.
+    pub script: &'static str,
+    /// SHA-256 of its text.
+    pub digest: Digest,
+    /// How it is known.
+    pub level: Level,
+    /// What it does in an image: verbs with their parameters, a line for each.
+    pub effects: Vec<String>,
+    /// Why parts of it do nothing.
+    pub nothing: Vec<&'static str>,
+    /// What is not known of it.
+    pub unknown: Vec<UnknownPart>,
+}
+
+/// What is known of the scripts of a package, in the order in which they run.
+pub fn script_knowledge(package: &Package) -> Vec<ScriptKnowledge> {
+    scripts_of(package)
+        .map(|(script, text)| {
+            let digest = Digest::of(text.as_bytes());
+            match know(script, text) {
+                Ok(known) => ScriptKnowledge {
+                    script,
+                    digest,
+                    level: known.level,
+                    effects: known.verbs.iter().map(Verb::line).collect(),
+                    nothing: known.nothing,
+                    unknown: Vec::new(),
+                },
+                Err(unknown) => ScriptKnowledge {
+                    script,
+                    digest,
+                    level: Level::Unknown,
+                    effects: Vec::new(),
+                    nothing: Vec::new(),
+                    unknown,
+                },
+            }
+        })
+        .collect()
+}
+
+/// The scripts of a package that are there, by name.
+pub(crate) fn scripts_of(package: &Package) -> impl Iterator<Item = (&'static str, &str)> {
+    SCRIPTS.into_iter().filter_map(|name| Some((name, package.control_text(name)?)))
+}
+
+/// What a script does: known as a whole, or by its frame and all its generated parts.
+pub(crate) fn know(name: &'static str, text: &str) -> Result<Known, Vec<UnknownPart>> {
+    let mut known = Known { name, verbs: Vec::new(), nothing: Vec::new(), level: Level::Declared };
+    if let Some(script) = table::script_of_text(Digest::of(text.as_bytes()))
+        // One text may serve as several scripts; where it does nothing, its name does not matter.
+        && (script.name == name || script.effect.is_empty())
+        && known.add(&script.effect, script.nothing.as_deref(), &Parameters::new())
+    {
+        return Ok(known);
+    }
+    let parts = split(text);
+    let mut unknown = Vec::new();
+    let frame = shape(&parts.frame, table::rules("own").iter());
+    let read = table::script_of_frame(frame.digest, name);
+    if !read.is_some_and(|script| known.add(&script.effect, script.nothing.as_deref(), &frame.parameters)) {
+        known.level = Level::Snippets;
+        let lines = known.add_frame(&parts.frame);
+        if !lines.is_empty() {
+            unknown.push(UnknownPart { tool: "own".to_owned(), shape: frame.digest.hex(), lines });
+        }
+    }
+    for part in &parts.generated {
+        if let Some(part) = known.add_generated(part.tool, part.text) {
+            unknown.push(part);
+        }
+    }
+    if unknown.is_empty() { Ok(known) } else { Err(unknown) }
+}
+
+impl Known {
+    /// Adds what an entry of the table says. `false` if a parameter does not fit.
+    fn add(
+        &mut self,
+        effects: &[toml::Table],
+        nothing: Option<&'static str>,
+        parameters: &Parameters,
+    ) -> bool {
+        let Some(verbs) = table::verbs(effects, parameters) else { return false };
+        self.verbs.extend(verbs);
+        self.nothing.extend(nothing);
+        true
+    }
+
+    /// Adds the snippet that has the shape of `text`; its shape's hash if there is none.
+    fn add_snippet(&mut self, tool: &str, text: &str) -> Result<(), Digest> {
+        let shape = shape(text, table::rules(tool).iter());
+        match table::snippet(tool, shape.digest, self.name) {
+            Some(found) if self.add(&found.effect, found.nothing.as_deref(), &shape.parameters) => Ok(()),
+            _ => Err(shape.digest),
+        }
+    }
+
+    /// Adds a generated part: as a whole, or one command after the other.
+    fn add_generated(&mut self, tool: &str, text: &str) -> Option<UnknownPart> {
+        let Err(whole) = self.add_snippet(tool, text) else { return None };
+        let lines: Vec<String> = commands(text)
+            .into_iter()
+            .filter(|command| self.add_snippet(tool, command).is_err())
+            .map(str::to_owned)
+            .collect();
+        (!lines.is_empty()).then(|| UnknownPart { tool: tool.to_owned(), shape: whole.hex(), lines })
+    }
+
+    /// Adds the commands of a frame that nobody read as a whole. Returns those that are not known.
+    fn add_frame(&mut self, frame: &str) -> Vec<String> {
+        let mut unknown = Vec::new();
+        for command in commands(frame) {
+            let is_end = command == EXIT && frame.trim_end().ends_with(&format!("\n{EXIT}"));
+            if !is_end && !FRAME.contains(&command) && self.add_snippet("own", command).is_err() {
+                unknown.push(command.to_owned());
+            }
+        }
+        unknown
+    }
+}
