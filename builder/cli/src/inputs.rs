@@ -10,7 +10,7 @@ use builder_inputs::{
     APT_FOLDER, BaseUri, DEBIAN_KEYRING, FetchError, Fetched, Keyring, Locations, LockOptions, LockingError,
     PackageCache, Transport, Update, fetch, lock,
 };
-use builder_tree::{Package, PackageError, PackageInput};
+use builder_tree::{Package, PackageError, PackageInput, TreePath};
 use bundles_release::lock::{Encoders, Lock, LockedPackage};
 use clap::Args;
 use jiff::Timestamp;
@@ -122,16 +122,20 @@ pub(crate) async fn make_lock(
         .map_err(|error| of_fetch(error, folder))?;
     progress.finish();
     let packages = lock.packages.iter().map(|package| package_input(package, &cache)).collect::<Vec<_>>();
-    let controls =
-        tokio::task::spawn_blocking(move || read_controls(&packages)).await.of_kind(Kind::Machine)?;
+    let files = packages.clone();
+    let controls = tokio::task::spawn_blocking(move || read_controls(&files)).await.of_kind(Kind::Machine)?;
     let controls = controls.of_kind(Kind::Input)?;
-    let needed = builder_tree::accounts_needed(&controls).of_kind(Kind::Input)?;
+    let read = |package: &Package, path: &TreePath| {
+        let file = packages.iter().find(|file| file.sha256 == package.sha256);
+        file.map_or(Ok(None), |file| Package::read_file(file, path))
+    };
+    let needed = builder_tree::accounts_needed(&controls, read).of_kind(Kind::Input)?;
     lock.accounts = builder_inputs::allocate_accounts(&lock.accounts, &needed).of_kind(Kind::Input)?;
     Ok(Made { lock, solving: locked.times.solve, fetched })
 }
 
 /// What the packages' control archives say. Their data is not kept here.
-fn read_controls(packages: &[PackageInput]) -> Result<Vec<Package>, PackageError> {
+pub(crate) fn read_controls(packages: &[PackageInput]) -> Result<Vec<Package>, PackageError> {
     packages
         .par_iter()
         .map(|package| Package::unpack(package, &mut std::io::sink()).map(|unpacked| unpacked.package))

@@ -12,23 +12,31 @@ mod certificates;
 mod distinguished_name;
 mod files;
 mod here_document;
+mod keystore;
 mod knowledge;
 mod loader;
 mod loader_cache;
 mod local;
+mod locales;
 mod name_service;
 mod names;
 mod nginx;
 mod pam;
+mod php;
+#[cfg(test)]
+mod reference;
 mod services;
 mod shape;
 mod shells;
+mod system_users;
 mod table;
 mod temporary;
 mod ucf;
 mod verb;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use bundles_release::lock::AccountName;
 
 use crate::{
     Content, Entry, InstallError, InstallOptions, Kind, Owner, Package, PayloadError, Payloads, Tree,
@@ -39,6 +47,9 @@ use crate::{
 pub(crate) use knowledge::{Known, know, scripts_of};
 pub use knowledge::{Level, ScriptKnowledge, UnknownPart, script_knowledge};
 pub(crate) use names::Names;
+pub(crate) use system_users::{
+    accounts as accounts_of_configuration, configuration as accounts_configuration,
+};
 pub(crate) use verb::Verb;
 
 /// The scripts that do something on a first installation, in the order in which all packages' run.
@@ -149,9 +160,25 @@ pub(crate) struct Image<'a> {
 struct Pending {
     /// Whether real paths come last.
     shells: Option<bool>,
+    more_shells: Vec<String>,
+    /// Accounts that systemd-sysusers would make.
+    locked: BTreeSet<String>,
+    expired: BTreeSet<String>,
+    /// Users and the groups that they join; a group may come from a package that is configured later.
+    members: Vec<(String, String)>,
     pam: bool,
     shadow: bool,
     certificates: bool,
+    java_certificates: bool,
+    php: php::Php,
+}
+
+impl Pending {
+    fn lock(&mut self, name: &AccountName, locked: bool) {
+        if locked {
+            self.locked.insert(name.to_string());
+        }
+    }
 }
 
 impl<'a> Image<'a> {
@@ -200,8 +227,12 @@ impl<'a> Image<'a> {
 
     /// Carries out what a script does.
     pub(crate) fn apply(&mut self, package: &Package, script: &Known) -> Result<(), EffectError> {
+        self.carry_out(package, script, &script.verbs)
+    }
+
+    fn carry_out(&mut self, package: &Package, script: &Known, verbs: &[Verb]) -> Result<(), EffectError> {
         let owner = Owner::Generated(package.name.as_str().into());
-        for verb in &script.verbs {
+        for verb in verbs {
             match verb {
                 Verb::Divert { .. } => {}
                 Verb::Directory { path, mode, owner: names } => {
@@ -231,21 +262,42 @@ impl<'a> Image<'a> {
                 }
                 Verb::Alternative(alternative) => self.alternative(alternative),
                 Verb::AlternativeArguments { arguments } => self.alternative(arguments.alternative()),
-                Verb::User { name, home, shell, group, comment } => {
-                    self.user(name, home, shell, group.as_deref(), comment)?;
+                Verb::ManualAlternative { folder, master } => {
+                    self.manual_alternative(package, folder, master);
                 }
-                Verb::Group { name } => self.group(name)?,
-                Verb::Member { user, group } => self.member(user, group)?,
+                Verb::User { name, home, shell, group, comment, plain, locked, expired } => {
+                    let comment = if *plain { comment.clone() } else { self.comment(comment) };
+                    self.pending.lock(name, *locked);
+                    if *expired {
+                        self.pending.expired.insert(name.to_string());
+                    }
+                    self.user(name, home, shell, group.as_deref(), &comment)?;
+                }
+                Verb::Group { name, locked } => {
+                    self.pending.lock(name, *locked);
+                    self.group(name)?;
+                }
+                Verb::SystemUsers { name } => {
+                    let verbs = self.system_users(name)?;
+                    self.carry_out(package, script, &verbs)?;
+                }
+                Verb::Member { user, group } => self.pending.members.push((user.clone(), group.clone())),
                 Verb::LocalDirectories { list } => self.local_directories(&owner, list)?,
-                Verb::TemporaryFiles { name } => self.temporary_files(name)?,
+                Verb::TemporaryFiles { names } => self.temporary_files(names)?,
                 Verb::InitScript { name, levels } => {
                     self.init_script(&owner, name, levels.unwrap_or_default())?;
                 }
-                Verb::Unit { name, enabled } => self.unit(&owner, name, *enabled)?,
-                Verb::UserUnit { name, enabled } => self.user_unit(&owner, name, *enabled)?,
+                Verb::Unit { name, enabled } => self.unit(package, name, *enabled)?,
+                Verb::UserUnit { name, enabled } => self.user_unit(package, name, *enabled)?,
                 Verb::NginxModule { pair } => self.nginx_module(&owner, pair)?,
                 Verb::ApacheConfiguration { name } => self.apache(&owner, name, &apache::CONFIGURATION)?,
                 Verb::ApacheModule { name } => self.apache(&owner, name, &apache::MODULE)?,
+                Verb::PhpModules { version, package, folder, modules } => {
+                    self.php_modules(&owner, version, package, folder, modules)?;
+                }
+                Verb::PhpInterface { version, package, interface } => {
+                    self.php_interface(&owner, version, package, interface)?;
+                }
                 Verb::RunitService { name } => self.runit_service(&owner, name)?,
                 Verb::Ucf { package, from, to } => self.ucf(&owner, package, from, to)?,
                 Verb::Without { path, reason } => {
@@ -253,12 +305,27 @@ impl<'a> Image<'a> {
                         return Err(EffectError::Runs { path: path.clone(), reason: reason.clone() });
                     }
                 }
+                Verb::WithoutAny { directory, suffix, reason } => {
+                    let first = self.tree.follow(directory).and_then(|directory| {
+                        let mut files = self.tree.below(&directory).map(|(path, _)| path);
+                        files.find(|path| path.name().ends_with(suffix)).cloned()
+                    });
+                    if let Some(path) = first {
+                        return Err(EffectError::Runs { path, reason: reason.clone() });
+                    }
+                }
                 Verb::NameService { service, databases } => self.name_service(&owner, service, databases)?,
                 Verb::NativeArchitecture => self.native_architecture(package)?,
                 Verb::Shells { real_last } => self.pending.shells = Some(*real_last),
+                Verb::AddShell { path } => self.pending.more_shells.push(path.to_string()),
+                Verb::Locales => {
+                    let text = package.control_text(script.name).unwrap_or_default();
+                    self.locales(&owner, text)?;
+                }
                 Verb::Shadow => self.pending.shadow = true,
                 Verb::Pam => self.pending.pam = true,
                 Verb::Certificates => self.pending.certificates = true,
+                Verb::JavaCertificates => self.pending.java_certificates = true,
             }
         }
         Ok(())
@@ -267,15 +334,22 @@ impl<'a> Image<'a> {
     /// Carries out what runs once after all scripts.
     pub(crate) fn finish(&mut self) -> Result<(), InstallError> {
         let in_trigger = |trigger| move |source| InstallError::Trigger { trigger, source };
+        self.enable_php_modules().map_err(in_trigger("phpenmod"))?;
         self.write_alternatives().map_err(in_trigger("update-alternatives"))?;
         if let Some(real_last) = self.pending.shells {
             self.write_shells(real_last).map_err(in_trigger("update-shells"))?;
         }
+        self.add_shells().map_err(in_trigger("add-shell"))?;
         if self.pending.pam {
             self.write_pam().map_err(in_trigger("pam-auth-update"))?;
         }
+        for (user, group) in std::mem::take(&mut self.pending.members) {
+            self.member(&user, &group).map_err(in_trigger("adduser"))?;
+        }
         if self.pending.shadow {
             self.write_shadow().map_err(in_trigger("shadowconfig"))?;
+        } else {
+            self.write_locked().map_err(in_trigger("systemd-sysusers"))?;
         }
         if self.pending.certificates {
             self.write_certificates().map_err(in_trigger("update-ca-certificates"))?;

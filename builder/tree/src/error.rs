@@ -1,9 +1,11 @@
 //! Why packages do not make a tree.
 
+use std::fmt::Write as _;
+
 use bundles_release::lock::PackageName;
 use registry_wire::Digest;
 
-use crate::{EffectError, PayloadError, TreePath, UnknownPart};
+use crate::{EffectError, PackageError, PayloadError, TreePath, UnknownPart};
 
 /// Why packages do not make a tree.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,22 @@ pub enum InstallError {
         /// What of it is not known.
         parts: Vec<UnknownPart>,
     },
+    /// A package cannot be read.
+    #[error("a package cannot be read")]
+    Package {
+        /// Why.
+        source: Box<PackageError>,
+    },
+    /// A file in which a package lists its accounts.
+    #[error("package {package}: its accounts in {path} are not known: {reason}")]
+    Accounts {
+        /// The package.
+        package: PackageName,
+        /// The file.
+        path: TreePath,
+        /// Why.
+        reason: String,
+    },
     /// What a script does cannot be done.
     #[error("package {package}: what its {script} does cannot be done")]
     Effect {
@@ -105,7 +123,7 @@ fn shown(parts: &[UnknownPart]) -> String {
         lines.iter().take(SHOWN_LINES).map(|line| format!("`{}`", line.chars().take(80).collect::<String>()));
     let mut text = first.collect::<Vec<_>>().join(", ");
     if more > 0 {
-        text.push_str(&format!(" and {more} more"));
+        let _infallible = write!(text, " and {more} more");
     }
     text
 }

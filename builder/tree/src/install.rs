@@ -13,8 +13,11 @@ use bundles_release::lock::{Accounts, PackageName};
 use registry_wire::Digest;
 
 use crate::{
-    Entry, InstallError, Kind, Owner, Package, Payloads, Tree, TreePath,
-    effect::{Image, Known, Names, SCRIPTS, Verb, know, scripts_of},
+    Entry, InstallError, Kind, Owner, Package, PackageError, Payloads, Tree, TreePath,
+    effect::{
+        Image, Known, Names, SCRIPTS, Verb, accounts_configuration, accounts_of_configuration, know,
+        scripts_of,
+    },
     record,
 };
 
@@ -28,22 +31,50 @@ pub struct InstallOptions<'a> {
 }
 
 /// Users and groups that the scripts of `packages` make, in the order in which they would.
-pub fn accounts_needed(packages: &[Package]) -> Result<Vec<AccountRequest>, InstallError> {
-    let scripts = known_scripts(packages)?;
-    let fixed = Names::new(&Accounts::default());
-    let accounts = scripts.iter().flat_map(|(_, script)| &script.verbs).filter_map(|verb| match verb {
-        Verb::User { name, group: None, .. } => {
-            Some(AccountRequest { name: name.clone(), kind: AccountKind::UserWithGroup })
+///
+/// `read` gives the content of a file of a package, for those that list their accounts in one.
+pub fn accounts_needed(
+    packages: &[Package],
+    read: impl Fn(&Package, &TreePath) -> Result<Option<Vec<u8>>, PackageError>,
+) -> Result<Vec<AccountRequest>, InstallError> {
+    let fixed = Names::fixed();
+    let mut requests = Vec::new();
+    for (package, script) in known_scripts(packages)? {
+        for verb in &script.verbs {
+            match verb {
+                Verb::SystemUsers { name } => {
+                    let path = accounts_configuration(name);
+                    let wrong = |reason| InstallError::Accounts {
+                        package: package.name.clone(),
+                        path: path.clone(),
+                        reason,
+                    };
+                    let bytes = read(package, &path)
+                        .map_err(|source| InstallError::Package { source: Box::new(source) })?
+                        .ok_or_else(|| wrong("the package does not bring it".to_owned()))?;
+                    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+                    let verbs = accounts_of_configuration(&text).map_err(wrong)?;
+                    requests.extend(verbs.iter().filter_map(|verb| request(verb, &fixed)));
+                }
+                verb => requests.extend(request(verb, &fixed)),
+            }
         }
-        Verb::User { name, group: Some(group), .. } => {
-            let kind =
-                fixed.group(group).map_or(AccountKind::UserWithGroup, |group| AccountKind::User { group });
-            Some(AccountRequest { name: name.clone(), kind })
-        }
-        Verb::Group { name } => Some(AccountRequest { name: name.clone(), kind: AccountKind::Group }),
-        _ => None,
-    });
-    Ok(accounts.collect())
+    }
+    Ok(requests)
+}
+
+/// The account that a verb makes.
+fn request(verb: &Verb, fixed: &Names) -> Option<AccountRequest> {
+    let (name, kind) = match verb {
+        Verb::User { name, group: Some(group), .. } => match fixed.group(group) {
+            Some(group) => (name, AccountKind::User { group }),
+            None => (name, AccountKind::UserWithGroup),
+        },
+        Verb::User { name, .. } => (name, AccountKind::UserWithGroup),
+        Verb::Group { name, .. } => (name, AccountKind::Group),
+        _ => return None,
+    };
+    Some(AccountRequest { name: name.clone(), kind })
 }
 
 /// Makes the tree of `packages`, in the order in which they are configured.

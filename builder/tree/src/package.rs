@@ -160,6 +160,20 @@ impl Package {
         Ok(unpacked)
     }
 
+    /// Reads one file of a package; nothing if it brings none at that path. The whole package is read for it.
+    pub fn read_file(input: &PackageInput, path: &TreePath) -> Result<Option<Vec<u8>>, PackageError> {
+        let mut payload = Vec::new();
+        let package = Self::unpack(input, &mut payload)?.package;
+        let range = package.members.iter().find_map(|member| match member.kind {
+            MemberKind::File { offset, length } if member.path == *path => {
+                let start = usize::try_from(offset).ok()?;
+                Some(start..start.checked_add(usize::try_from(length).ok()?)?)
+            }
+            _ => None,
+        });
+        Ok(range.and_then(|range| payload.get(range)).map(<[u8]>::to_vec))
+    }
+
     /// Its control paragraph.
     pub(crate) fn paragraph(&self) -> Paragraph<'_> {
         Paragraph::parse(self.control.get("control").map_or("", |file| file.text.as_str()))

@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use bundles_release::lock::AccountName;
+use bundles_release::lock::{AccountName, Version};
 
 use super::{EffectError, Image};
-use crate::{Owner, TreePath};
+use crate::{Owner, Package, TreePath};
 
+/// The first version of adduser that writes the comment only.
+const WITHOUT_FIELDS: &str = "3.135";
 const SECONDS_OF_A_DAY: i64 = 86_400;
 
 impl Image<'_> {
@@ -26,7 +28,7 @@ impl Image<'_> {
             Some(_) => {}
             None => self.group(name)?,
         }
-        let password = self.password();
+        let password = self.password(name);
         self.append(
             "etc/passwd",
             &format!("{name}:{password}:{}:{}:{comment}:{home}:{shell}\n", user.id, user.group),
@@ -34,17 +36,57 @@ impl Image<'_> {
         )
     }
 
+    /// The comment of an account as adduser writes it: its older versions leave room for three more fields.
+    pub(super) fn comment(&self, comment: &str) -> String {
+        let is_older = |package: &Package| {
+            WITHOUT_FIELDS.parse::<Version>().is_ok_and(|version| package.version < version)
+        };
+        let has_fields = !comment.is_empty() && self.package("adduser").is_some_and(is_older);
+        if has_fields { format!("{comment},,,") } else { comment.to_owned() }
+    }
+
     /// `addgroup --system`.
     pub(super) fn group(&mut self, name: &AccountName) -> Result<(), EffectError> {
         let missing = || EffectError::Account { kind: "group", name: name.to_string() };
         let group = self.options.accounts.group(name.as_str()).ok_or_else(missing)?.clone();
-        let password = self.password();
+        let password = self.password(name);
         self.append("etc/group", &format!("{name}:{password}:{}:\n", group.id), name)
     }
 
-    /// `x` sends the reader to files that only the package passwd makes.
-    fn password(&self) -> &'static str {
-        if self.has("passwd") { "x" } else { "*" }
+    /// `x` sends the reader to files that only the package passwd makes, and systemd-sysusers for its own accounts.
+    fn password(&self, name: &AccountName) -> &'static str {
+        if self.has("passwd") || self.pending.locked.contains(name.as_str()) { "x" } else { "*" }
+    }
+
+    /// The last field of an account that has expired is the day.
+    fn expiry(&self, name: &str) -> &'static str {
+        if self.pending.expired.contains(name) { "1" } else { "" }
+    }
+
+    /// Where passwords have not moved, systemd-sysusers makes files for those of its own accounts, which nobody may read.
+    pub(super) fn write_locked(&mut self) -> Result<(), EffectError> {
+        let days = self.options.epoch / SECONDS_OF_A_DAY;
+        for (from, to) in [("etc/passwd", "etc/shadow"), ("etc/group", "etc/gshadow")] {
+            let from = TreePath::known(from);
+            if self.pending.locked.is_empty() || !self.is_file(&from) {
+                continue;
+            }
+            let mut text = String::new();
+            for name in self.text(&from)?.lines().filter_map(|line| line.split(':').next()) {
+                if self.pending.locked.contains(name) {
+                    let expiry = self.expiry(name);
+                    let _infallible = match to {
+                        "etc/gshadow" => writeln!(text, "{name}:!*::"),
+                        _ => writeln!(text, "{name}:!*:{days}:::::{expiry}:"),
+                    };
+                }
+            }
+            if !text.is_empty() {
+                let by = Owner::Generated("systemd-sysusers".into());
+                self.write(&by, &TreePath::known(to), text.into_bytes(), 0)?;
+            }
+        }
+        Ok(())
     }
 
     /// `adduser USER GROUP`. Nothing happens without the group.
@@ -93,13 +135,17 @@ impl Image<'_> {
                 let [name, password, ..] = fields[..] else { continue };
                 // `!` marks accounts that were made after passwords had moved.
                 let is_base = password == "*";
-                let locked = if is_base { "*" } else { "!" };
+                let locked = match (is_base, self.pending.locked.contains(name)) {
+                    (true, _) => "*",
+                    (false, true) => "!*",
+                    (false, false) => "!",
+                };
                 let _infallible = if to.name() == "gshadow" {
-                    writeln!(hidden, "{name}:{locked}::")
+                    writeln!(hidden, "{name}:{locked}::{}", fields.get(3).copied().unwrap_or_default())
                 } else if is_base {
                     writeln!(hidden, "{name}:{locked}:{days}:0:99999:7:::")
                 } else {
-                    writeln!(hidden, "{name}:{locked}:{days}::::::")
+                    writeln!(hidden, "{name}:{locked}:{days}:::::{}:", self.expiry(name))
                 };
                 fields[1] = "x";
                 open.push_str(&fields.join(":"));

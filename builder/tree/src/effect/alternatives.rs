@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::{EffectError, Image};
-use crate::{Kind, Owner, TreePath};
+use crate::{Entry, Kind, Owner, Package, TreePath};
+
+/// The page of the server of `PostgreSQL`, while it had one of its own.
+const SERVER_PAGE: &str = "postmaster.1.gz";
 
 /// One way to serve a purpose.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -100,6 +103,30 @@ impl Image<'_> {
         let group = self.alternatives.entry(alternative.name.clone()).or_default();
         group.retain(|other| other.path != alternative.path);
         group.push(alternative.clone());
+    }
+
+    /// A choice between the manual pages of two versions: those that `package` brings in `FOLDER/VERSION/man`, in the
+    /// folders of their sections.
+    pub(super) fn manual_alternative(&mut self, package: &Package, folder: &TreePath, master: &str) {
+        let owner = Owner::Package(package.name.as_str().into());
+        let version = package.name.as_str().rsplit('-').next().unwrap_or_default();
+        let folder = folder.child(version).child("man");
+        let is_page = |path: &TreePath| path.name().strip_suffix(".gz").is_some();
+        // Since the server has no page of that name, its pages change together with the client's.
+        let is_apart = self.tree.below(&folder).any(|(path, _)| path.name() == SERVER_PAGE);
+        let is_own = |entry: &Entry| !is_apart || entry.owner == owner;
+        let pages = self.tree.below(&folder).filter(|(path, entry)| is_page(path) && is_own(entry));
+        let mut pages: Vec<Slave> = pages
+            .filter_map(|(path, _)| {
+                let section = path.parent()?;
+                let link = TreePath::known(&format!("usr/share/man/{}/{}", section.name(), path.name()));
+                Some(Slave { name: path.name().to_owned(), link, path: path.clone() })
+            })
+            .collect();
+        let Some(at) = pages.iter().position(|page| page.name == master) else { return };
+        let priority = version.parse::<i32>().map_or(0, |version| version.saturating_mul(10));
+        let Slave { name, link, path } = pages.remove(at);
+        self.alternative(&Alternative { name, link, path, priority, slaves: pages });
     }
 
     /// Makes the links of every purpose, and dpkg's own notes about them where there is a dpkg to read them.

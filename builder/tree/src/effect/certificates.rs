@@ -38,6 +38,7 @@ impl Image<'_> {
         let list = names.iter().fold(HEADER.to_owned(), |text, name| text + name + "\n");
         self.write(&owner, &TreePath::known("etc/ca-certificates.conf"), list.into_bytes(), 0o644)?;
         let mut bundle = String::new();
+        let mut collected: Vec<(String, String)> = Vec::new();
         let mut by_hash: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for name in &names {
             let path = TreePath::known(&format!("{SHIPPED}/{name}"));
@@ -59,7 +60,14 @@ impl Image<'_> {
             self.symlink(&owner, &TreePath::known(&format!("{TARGET}/{link}")), &path.to_string())?;
             let hash = distinguished_name::subject_hash(&text)
                 .ok_or_else(|| EffectError::Form { path, reason: "it is no certificate".to_owned() })?;
-            by_hash.entry(hash).or_default().push(link);
+            by_hash.entry(hash).or_default().push(link.clone());
+            collected.push((link, text));
+        }
+        // Without Java there is nobody to write its store.
+        if self.pending.java_certificates
+            && self.packages.iter().any(|package| is_java(package.name.as_str()))
+        {
+            self.write_keystore(&collected)?;
         }
         for (hash, links) in by_hash {
             for (number, link) in links.iter().enumerate() {
@@ -73,6 +81,10 @@ impl Image<'_> {
             0o644,
         )
     }
+}
+
+fn is_java(name: &str) -> bool {
+    name.starts_with("openjdk-") && name.ends_with("-jre-headless")
 }
 
 fn is_certificate(path: &TreePath) -> bool {

@@ -11,9 +11,7 @@ const EXPLICIT_VERSION: u8 = 0xa0;
 
 /// The eight digits for the first certificate of a PEM text; nothing if it cannot be read.
 pub(super) fn subject_hash(pem: &str) -> Option<String> {
-    let body = pem.split("-----BEGIN CERTIFICATE-----").nth(1)?.split("-----END").next()?;
-    let text: String = body.split_whitespace().collect();
-    let der = STANDARD.decode(text).ok()?;
+    let der = decode(pem)?;
     let (_, certificate, _) = element(&der)?;
     let (_, mut fields, _) = element(certificate)?;
     if fields.first() == Some(&EXPLICIT_VERSION) {
@@ -26,6 +24,13 @@ pub(super) fn subject_hash(pem: &str) -> Option<String> {
     let (SEQUENCE, name, _) = element(fields)? else { return None };
     let digest = Sha1::digest(canonical(name)?);
     Some(format!("{:08x}", u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])))
+}
+
+/// The bytes of the first certificate of a PEM text; nothing if there is none.
+pub(super) fn decode(pem: &str) -> Option<Vec<u8>> {
+    let body = pem.split("-----BEGIN CERTIFICATE-----").nth(1)?.split("-----END").next()?;
+    let text: String = body.split_whitespace().collect();
+    STANDARD.decode(text).ok()
 }
 
 /// Tag, content and what follows.

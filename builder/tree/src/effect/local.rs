@@ -1,11 +1,11 @@
-//! Directories below /usr/local (dh_usrlocal(1)).
+//! Directories below /usr/local (`dh_usrlocal(1)`).
 
 use serde::{Deserialize, Serialize};
 
 use super::{EffectError, Image};
 use crate::{Owner, TreePath};
 
-/// The list that dh_usrlocal writes into a script: for each directory its path, then `default`, or mode, user and group.
+/// The list that `dh_usrlocal` writes into a script: for each directory its path, then `default`, or mode, user and group.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub(crate) struct LocalDirectories(Vec<(TreePath, u32, Option<String>)>);

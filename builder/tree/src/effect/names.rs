@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bundles_release::lock::Accounts;
 
-/// The ids that Debian gives to names for good (base-passwd), as far as packages use them.
-const GROUPS: [(&str, u32); 16] = [
+/// The ids that Debian gives to names for good (base-passwd).
+const GROUPS: [(&str, u32); 38] = [
     ("root", 0),
     ("daemon", 1),
     ("bin", 2),
@@ -15,23 +15,54 @@ const GROUPS: [(&str, u32); 16] = [
     ("disk", 6),
     ("lp", 7),
     ("mail", 8),
+    ("news", 9),
+    ("uucp", 10),
     ("man", 12),
+    ("proxy", 13),
+    ("kmem", 15),
+    ("dialout", 20),
+    ("fax", 21),
+    ("voice", 22),
+    ("cdrom", 24),
+    ("floppy", 25),
+    ("tape", 26),
+    ("sudo", 27),
+    ("audio", 29),
+    ("dip", 30),
     ("www-data", 33),
+    ("backup", 34),
+    ("operator", 37),
+    ("list", 38),
+    ("irc", 39),
+    ("src", 40),
     ("shadow", 42),
     ("utmp", 43),
+    ("video", 44),
+    ("sasl", 45),
+    ("plugdev", 46),
     ("staff", 50),
     ("games", 60),
+    ("users", 100),
     ("nogroup", 65534),
 ];
-const USERS: [(&str, u32); 9] = [
+const USERS: [(&str, u32); 18] = [
     ("root", 0),
     ("daemon", 1),
     ("bin", 2),
     ("sys", 3),
+    ("sync", 4),
     ("games", 5),
     ("man", 6),
+    ("lp", 7),
     ("mail", 8),
+    ("news", 9),
+    ("uucp", 10),
+    ("proxy", 13),
     ("www-data", 33),
+    ("backup", 34),
+    ("list", 38),
+    ("irc", 39),
+    ("_apt", 42),
     ("nobody", 65534),
 ];
 
@@ -42,6 +73,11 @@ pub(crate) struct Names {
 }
 
 impl Names {
+    /// Those that every Debian system has.
+    pub(crate) fn fixed() -> Self {
+        Self::new(&Accounts::default())
+    }
+
     pub(crate) fn new(accounts: &Accounts) -> Self {
         let fixed = |table: &[(&str, u32)]| -> BTreeMap<String, u32> {
             table.iter().map(|(name, id)| ((*name).to_owned(), *id)).collect()

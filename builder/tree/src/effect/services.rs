@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::{EffectError, Image};
-use crate::{Owner, TreePath};
+use crate::{Owner, Package, TreePath};
 
 /// Where units of one kind are, where they are enabled, and where deb-systemd-helper takes notes.
 struct Place {
@@ -14,6 +14,8 @@ struct Place {
     notes: &'static str,
 }
 
+const HELPER: &str = "usr/bin/deb-systemd-helper";
+const SYSTEMCTL: &str = "usr/bin/systemctl";
 const SYSTEM: Place = Place {
     units: ["lib/systemd/system", "usr/lib/systemd/system"],
     enabled: "etc/systemd/system",
@@ -104,26 +106,81 @@ impl Image<'_> {
     /// `deb-systemd-helper enable UNIT`: the links of the unit's `[Install]` section, and the helper's notes.
     ///
     /// A unit that is not to be enabled is only noted, as `deb-systemd-helper update-state` does.
-    pub(super) fn unit(&mut self, by: &Owner, name: &str, enabled: bool) -> Result<(), EffectError> {
-        self.enable(by, name, &SYSTEM, enabled)
+    pub(super) fn unit(&mut self, package: &Package, name: &str, enabled: bool) -> Result<(), EffectError> {
+        self.enable(package, name, &SYSTEM, enabled)
     }
 
     /// The same with `--user`.
-    pub(super) fn user_unit(&mut self, by: &Owner, name: &str, enabled: bool) -> Result<(), EffectError> {
-        self.enable(by, name, &USER, enabled)
+    pub(super) fn user_unit(
+        &mut self,
+        package: &Package,
+        name: &str,
+        enabled: bool,
+    ) -> Result<(), EffectError> {
+        self.enable(package, name, &USER, enabled)
     }
 
-    fn enable(&mut self, by: &Owner, name: &str, place: &Place, enabled: bool) -> Result<(), EffectError> {
+    fn enable(
+        &mut self,
+        package: &Package,
+        name: &str,
+        place: &Place,
+        enabled: bool,
+    ) -> Result<(), EffectError> {
+        let by = &Owner::Generated(package.name.as_str().into());
         let mark = format!("{}/{name}", place.enabled);
         if !self.has("init-system-helpers") || self.enabled_units.contains(&mark) {
             return Ok(());
         }
-        let unit = place.units.map(|directory| TreePath::known(&format!("{directory}/{name}")));
-        let Some(path) = unit.into_iter().find(|path| self.is_file(path)) else { return Ok(()) };
-        self.enabled_units.push(mark);
-        let text = self.text(&path)?;
         let mut links = Vec::new();
+        if !self.links_of(name, place, &mut Vec::new(), &mut links)? {
+            return Ok(());
+        }
+        self.enabled_units.push(mark);
+        let follows = self.asks_systemctl(package)?;
+        let Place { enabled: directory, notes: folder, .. } = place;
+        let mut notes = String::new();
+        for (link, path) in &links {
+            if enabled {
+                let real = if follows { self.tree.follow(path) } else { None };
+                let target = real.as_ref().unwrap_or(path).to_string();
+                self.symlink(by, &TreePath::known(&format!("{directory}/{link}")), &target)?;
+                self.write(by, &TreePath::known(&format!("{folder}/{link}")), Vec::new(), 0o644)?;
+            }
+            let _infallible = writeln!(notes, "/{directory}/{link}");
+        }
+        let state = TreePath::known(&format!("{folder}/{name}.dsh-also"));
+        self.write(by, &state, notes.into_bytes(), 0o644)
+    }
+
+    /// Whether the helper has systemctl make the links, which names real paths. Newer ones do, unless the package was there
+    /// before systemd.
+    fn asks_systemctl(&self, package: &Package) -> Result<bool, EffectError> {
+        let helper = TreePath::known(HELPER);
+        if package.paragraph().get("Essential") == Some("yes")
+            || !self.is_file(&TreePath::known(SYSTEMCTL))
+            || !self.is_file(&helper)
+        {
+            return Ok(false);
+        }
+        Ok(self.text(&helper)?.contains("systemctl preset"))
+    }
+
+    /// Adds the links of a unit and of those that are enabled with it, each with what it leads to. `false` if there is no
+    /// such unit.
+    fn links_of(
+        &self,
+        name: &str,
+        place: &Place,
+        seen: &mut Vec<String>,
+        links: &mut Vec<(String, TreePath)>,
+    ) -> Result<bool, EffectError> {
+        let unit = place.units.map(|directory| TreePath::known(&format!("{directory}/{name}")));
+        let Some(path) = unit.into_iter().find(|path| self.is_file(path)) else { return Ok(false) };
+        seen.push(name.to_owned());
+        let text = self.text(&path)?;
         let mut section = "";
+        let mut own = Vec::new();
         for line in text.lines().map(str::trim) {
             if line.starts_with('[') {
                 section = line;
@@ -133,24 +190,17 @@ impl Image<'_> {
             };
             for value in values.split_whitespace() {
                 match key.trim() {
-                    "WantedBy" => links.push(format!("{value}.wants/{name}")),
-                    "RequiredBy" => links.push(format!("{value}.requires/{name}")),
-                    "Alias" => links.insert(0, value.to_owned()),
-                    "Also" => self.enable(by, value, place, enabled)?,
+                    "WantedBy" => own.push((format!("{value}.wants/{name}"), path.clone())),
+                    "RequiredBy" => own.push((format!("{value}.requires/{name}"), path.clone())),
+                    "Alias" => own.insert(0, (value.to_owned(), path.clone())),
+                    "Also" if !seen.iter().any(|unit| unit == value) => {
+                        self.links_of(value, place, seen, &mut own)?;
+                    }
                     _ => {}
                 }
             }
         }
-        let Place { enabled: directory, notes: folder, .. } = place;
-        let mut notes = String::new();
-        for link in &links {
-            if enabled {
-                self.symlink(by, &TreePath::known(&format!("{directory}/{link}")), &path.to_string())?;
-                self.write(by, &TreePath::known(&format!("{folder}/{link}")), Vec::new(), 0o644)?;
-            }
-            let _infallible = writeln!(notes, "/{directory}/{link}");
-        }
-        let state = TreePath::known(&format!("{folder}/{name}.dsh-also"));
-        self.write(by, &state, notes.into_bytes(), 0o644)
+        links.extend(own);
+        Ok(true)
     }
 }

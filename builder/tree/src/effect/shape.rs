@@ -5,7 +5,7 @@
 //! it are parameters is said by the rules of `effects/snippets.toml`; a parameter consists of characters that a shell
 //! takes as they are. All else is hashed, so a part that does anything more than a known one has another hash.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use regex::Regex;
 use registry_wire::Digest;
@@ -109,7 +109,7 @@ pub(super) fn shape<'r>(text: &str, rules: impl Iterator<Item = &'r Regex>) -> S
         }
         let name = named(&mut parameters, name, value);
         normal.push_str(&text[at..start]);
-        normal.push_str(&format!("<{name}>"));
+        let _infallible = write!(normal, "<{name}>");
         at = end;
     }
     normal.push_str(&text[at..]);

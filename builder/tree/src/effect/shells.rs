@@ -50,6 +50,23 @@ impl Image<'_> {
         self.write(&owner, &TreePath::known("var/lib/shells.state"), state.into_bytes(), 0o644)
     }
 
+    /// `add-shell`, for shells that no list of a package holds.
+    pub(super) fn add_shells(&mut self) -> Result<(), EffectError> {
+        let path = TreePath::known("etc/shells");
+        let more = std::mem::take(&mut self.pending.more_shells);
+        if more.is_empty() || !self.is_file(&path) {
+            return Ok(());
+        }
+        let mut text = self.text(&path)?;
+        for shell in more {
+            if !text.lines().any(|line| line == shell) {
+                text.push_str(&shell);
+                text.push('\n');
+            }
+        }
+        self.write(&Owner::Generated("add-shell".into()), &path, text.into_bytes(), 0o644)
+    }
+
     /// The path with all links of its directory followed.
     fn real_directory(&self, shell: &str) -> Result<String, EffectError> {
         let form = || EffectError::Form {

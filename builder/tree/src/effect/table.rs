@@ -57,7 +57,7 @@ pub(super) struct Snippet {
     /// The scripts that it may stand in.
     pub(super) scripts: Vec<String>,
     /// SHA-256 of its shape, one for each that does the same.
-    shape: Vec<String>,
+    pub(super) shape: Vec<String>,
     /// Why there is nothing to do, for parts without effects.
     pub(super) nothing: Option<String>,
     /// What it does on a first installation.
@@ -178,6 +178,12 @@ pub(super) fn snippet(tool: &str, digest: Digest, name: &str) -> Option<&'static
         .iter()
         .map(|at| &TABLE.snippets[*at])
         .find(|snippet| snippet.scripts.iter().any(|known| known == name))
+}
+
+/// All parts that are known.
+#[cfg(test)]
+pub(super) fn snippets() -> &'static [Snippet] {
+    &TABLE.snippets
 }
 
 /// Which texts are parameters in what `tool` generates.

@@ -19,28 +19,36 @@ struct Line {
 }
 
 impl Image<'_> {
-    /// `systemd-tmpfiles --create NAME`. Lines for the start of a machine are left out, as there.
-    pub(super) fn temporary_files(&mut self, name: &str) -> Result<(), EffectError> {
+    /// `systemd-tmpfiles --create NAME…`. Lines for the start of a machine are left out, as there. The first of several
+    /// lines that make one path holds, and directories come before what is in them.
+    pub(super) fn temporary_files(&mut self, names: &str) -> Result<(), EffectError> {
         if !self.is_file(&TreePath::known(PROGRAM)) {
             return Ok(());
         }
-        let base = name.rsplit('/').next().unwrap_or(name);
-        let Some(path) = FOLDERS
-            .into_iter()
-            .map(|folder| TreePath::known(&format!("{folder}/{base}")))
-            .find(|path| self.is_file(path))
-        else {
-            return Ok(());
-        };
-        let by = Owner::Generated("systemd-tmpfiles".into());
-        for text in self.text(&path)?.lines() {
-            let form =
-                |reason: &str| EffectError::Form { path: path.clone(), reason: format!("{reason}: {text}") };
-            if let Some(line) = parse(text).map_err(form)? {
-                self.make(&by, &line).map_err(|_| form("it asks for what is not made here"))?;
+        let mut lines: Vec<(TreePath, Line)> = Vec::new();
+        for name in names.split(' ') {
+            let base = name.rsplit('/').next().unwrap_or(name);
+            let candidates = FOLDERS.into_iter().map(|folder| TreePath::known(&format!("{folder}/{base}")));
+            let Some(path) = candidates.into_iter().find(|path| self.is_file(path)) else { continue };
+            for text in self.text(&path)?.lines() {
+                let form =
+                    |reason| EffectError::Form { path: path.clone(), reason: format!("{reason}: {text}") };
+                if let Some(line) = parse(text).map_err(form)?
+                    && (line.kind == 'z'
+                        || !lines.iter().any(|(_, other)| other.path == line.path && other.kind != 'z'))
+                {
+                    lines.push((path.clone(), line));
+                }
             }
         }
-        Ok(())
+        lines.sort_by(|(_, left), (_, right)| left.path.cmp(&right.path));
+        let by = Owner::Generated("systemd-tmpfiles".into());
+        lines.iter().try_for_each(|(path, line)| {
+            self.make(&by, line).map_err(|_| EffectError::Form {
+                path: path.clone(),
+                reason: format!("{} is asked for, which is not made here", line.path),
+            })
+        })
     }
 
     fn make(&mut self, by: &Owner, line: &Line) -> Result<(), EffectError> {
@@ -102,7 +110,7 @@ fn parse(text: &str) -> Result<Option<Line>, &'static str> {
         return Ok(None);
     }
     if !"dDvqQezfLC".contains(first)
-        || letters.any(|letter| !"-=$".contains(letter) && !(letter == '+' && first == 'L'))
+        || letters.any(|letter| !("-=$".contains(letter) || letter == '+' && first == 'L'))
     {
         return Err("this type of line is not made here");
     }

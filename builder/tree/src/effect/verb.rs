@@ -45,6 +45,9 @@ pub(crate) enum Verb {
     Alternative(Alternative),
     /// The same, as the arguments of `update-alternatives --install`.
     AlternativeArguments { arguments: AlternativeArguments },
+    /// The manual pages that the package brings in `folder`, there in `man` of the version that its name ends with, as one
+    /// alternative: `master` and, with it, all others. The higher version wins.
+    ManualAlternative { folder: TreePath, master: String },
     /// A system user, with a group of its own name or in an existing one.
     User {
         name: AccountName,
@@ -53,15 +56,30 @@ pub(crate) enum Verb {
         group: Option<String>,
         #[serde(default)]
         comment: String,
+        /// Whether useradd makes it, which takes the comment as it is.
+        #[serde(default)]
+        plain: bool,
+        /// Whether systemd-sysusers would make it, which marks the password in another way.
+        #[serde(default)]
+        locked: bool,
+        /// Whether it has expired as well.
+        #[serde(default)]
+        expired: bool,
     },
     /// A system group.
-    Group { name: AccountName },
+    Group {
+        name: AccountName,
+        #[serde(default)]
+        locked: bool,
+    },
+    /// The accounts of a configuration of systemd-sysusers.
+    SystemUsers { name: String },
     /// A user becomes a member of a group.
     Member { user: String, group: String },
-    /// Directories below /usr/local, as dh_usrlocal lists them: path and `default`, or path, mode, user and group.
+    /// Directories below /usr/local, as `dh_usrlocal` lists them: path and `default`, or path, mode, user and group.
     LocalDirectories { list: LocalDirectories },
-    /// A configuration of temporary files is carried out, if the image has systemd-tmpfiles.
-    TemporaryFiles { name: String },
+    /// Configurations of temporary files are carried out together, if the image has systemd-tmpfiles.
+    TemporaryFiles { names: String },
     /// Links for an init script in the directories of its run levels; `levels` as `update-rc.d` takes it.
     InitScript { name: String, levels: Option<Levels> },
     /// A systemd unit is enabled, or only noted.
@@ -82,12 +100,18 @@ pub(crate) enum Verb {
     ApacheConfiguration { name: String },
     /// A module of Apache is enabled, if the image has Apache.
     ApacheModule { name: String },
+    /// Modules of PHP get their configurations and are enabled in every interface of that version.
+    PhpModules { version: String, package: String, folder: String, modules: String },
+    /// An interface of PHP gets its configuration, and the modules of its version.
+    PhpInterface { version: String, package: String, interface: String },
     /// A service of runit is enabled.
     RunitService { name: String },
     /// A configuration that ucf keeps is copied and noted.
     Ucf { package: String, from: TreePath, to: TreePath },
     /// Nothing, as long as this file is not in the image: the script would run a program whose result is not known.
     Without { path: TreePath, reason: String },
+    /// Nothing, as long as no file of this kind is directly in the folder.
+    WithoutAny { directory: TreePath, suffix: String, reason: String },
     /// A service of names comes last in these databases.
     NameService { service: String, databases: Vec<String> },
     /// dpkg writes down its own architecture.
@@ -97,12 +121,18 @@ pub(crate) enum Verb {
         #[serde(default)]
         real_last: bool,
     },
+    /// One more shell is listed.
+    AddShell { path: TreePath },
+    /// The locales that could be made are listed below the first here-document of the script; none is made.
+    Locales,
     /// Passwords move to files of their own.
     Shadow,
     /// The common PAM configuration is made.
     Pam,
     /// The certificates of authorities are listed and collected.
     Certificates,
+    /// The same certificates enter Java's store, if the image has Java.
+    JavaCertificates,
 }
 
 const fn yes() -> bool {

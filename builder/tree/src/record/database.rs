@@ -71,10 +71,10 @@ fn triggers(packages: &[Package]) -> BTreeMap<String, String> {
                 _ => continue,
             };
             if name.starts_with('/') {
-                paths.push(format!("{name} {}{suffix}\n", package.name));
+                paths.push(format!("{name} {}{suffix}\n", file_stem(package)));
             } else {
                 let _infallible =
-                    writeln!(files.entry(name.to_owned()).or_default(), "{}{suffix}", package.name);
+                    writeln!(files.entry(name.to_owned()).or_default(), "{}{suffix}", file_stem(package));
             }
         }
     }

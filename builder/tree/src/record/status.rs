@@ -84,9 +84,14 @@ fn normal_relations(value: &str) -> String {
 fn conffiles(image: &Image<'_>, package: &Package) -> Result<String, EffectError> {
     let mut lines = String::new();
     for line in package.control_text("conffiles").unwrap_or_default().lines() {
+        // What the next version of the package will remove; dpkg has seen no file of that name.
+        if let Some(path) = line.strip_prefix("remove-on-upgrade ") {
+            let _infallible = write!(lines, "\n {} newconffile remove-on-upgrade", path.trim());
+            continue;
+        }
         let path: TreePath = match line.trim().parse() {
             Ok(path) if line.starts_with('/') => path,
-            // `remove-on-upgrade /path` and empty lines name nothing that is there.
+            // Empty lines name nothing that is there.
             _ => continue,
         };
         let not_file = || EffectError::NotFile { path: path.clone() };

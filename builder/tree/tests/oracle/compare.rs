@@ -57,7 +57,13 @@ pub(crate) fn differences(ours: &Listing, oracle: &Listing, tree: &Tree) -> Diff
     let paths: BTreeSet<&String> = ours.nodes.keys().chain(oracle.nodes.keys()).collect();
     for path in paths {
         let (mine, theirs) = (ours.nodes.get(path), oracle.nodes.get(path));
-        if mine == theirs || is_product_of_running(path) || is_linked_more(mine, theirs) {
+        if mine == theirs
+            || is_product_of_running(path)
+            || is_linked_more(mine, theirs)
+            || has_same_lines(path, mine, theirs)
+            || has_same_certificates(path, mine, theirs)
+            || is_link_to_secret(theirs)
+        {
             continue;
         }
         // No reason holds for a file that a package owns.
@@ -92,4 +98,69 @@ fn is_linked_more(mine: Option<&Node>, theirs: Option<&Node>) -> bool {
         }
         _ => false,
     }
+}
+
+/// Lists that scripts add lines to, in the order in which dpkg happened to configure the packages.
+const LISTS: [&str; 9] = [
+    "etc/group",
+    "etc/gshadow",
+    "etc/passwd",
+    "etc/shadow",
+    "var/lib/dpkg/diversions",
+    "var/lib/dpkg/statoverride",
+    "var/lib/dpkg/triggers/File",
+    "var/lib/ucf/hashfile",
+    "var/lib/ucf/registry",
+];
+
+fn has_same_lines(path: &str, mine: Option<&Node>, theirs: Option<&Node>) -> bool {
+    let (
+        Some(Node::File { mode, owner, content, .. }),
+        Some(Node::File { mode: other_mode, owner: other_owner, content: other, .. }),
+    ) = (mine, theirs)
+    else {
+        return false;
+    };
+    let lines = |bytes: &[u8]| -> Vec<Vec<u8>> {
+        let mut lines: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        lines.sort();
+        lines
+    };
+    LISTS.contains(&path)
+        && (mode, owner) == (other_mode, other_owner)
+        && lines(&content.bytes) == lines(&other.bytes)
+}
+
+/// The link to a certificate of one machine, by a hash of what is random.
+fn is_link_to_secret(theirs: Option<&Node>) -> bool {
+    matches!(theirs, Some(Node::Symlink { target, .. }) if target == "ssl-cert-snakeoil.pem")
+}
+
+/// Java's store holds the time of each entry, and the entries in the order of a hash table.
+fn has_same_certificates(path: &str, mine: Option<&Node>, theirs: Option<&Node>) -> bool {
+    let entries = |node: Option<&Node>| match node {
+        Some(Node::File { content, .. }) if path == "etc/ssl/certs/java/cacerts" => {
+            certificates(&content.bytes)
+        }
+        _ => None,
+    };
+    entries(mine).is_some_and(|mine| Some(mine) == entries(theirs))
+}
+
+/// Aliases and certificates of a store in the format JKS.
+fn certificates(store: &[u8]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let number = |at: usize, length: usize| -> Option<usize> {
+        Some(store.get(at..at + length)?.iter().fold(0, |value, byte| value << 8 | usize::from(*byte)))
+    };
+    let (mut entries, mut at) = (BTreeMap::new(), 12);
+    for _ in 0..number(8, 4)? {
+        let alias = number(at + 4, 2)?;
+        let name = store.get(at + 6..at + 6 + alias)?.to_vec();
+        at += 6 + alias + 8;
+        at += 2 + number(at, 2)?;
+        let length = number(at, 4)?;
+        entries.insert(name, store.get(at + 4..at + 4 + length)?.to_vec());
+        at += 4 + length;
+    }
+    (entries.len() > 100).then_some(entries)
 }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use builder_inputs::{APT_FOLDER, DEBIAN_KEYRING, Locations};
-use builder_tree::{InstallOptions, Package, PackageInput, Payloads, Tree, accounts_needed, install};
+use builder_tree::{
+    Content, InstallError, InstallOptions, MemberKind, Package, PackageInput, Payloads, Tree, TreePath,
+    accounts_needed, install,
+};
 use bundles_release::lock::{Accounts, LockedGroup, LockedUser};
 use registry_wire::Digest;
 use tempfile::TempDir;
@@ -26,8 +29,11 @@ pub(crate) struct Archive {
 pub(crate) struct Installed {
     pub(crate) packages: Vec<Package>,
     pub(crate) payloads: Payloads,
-    _folder: TempDir,
+    folder: TempDir,
 }
+
+/// Where dpkg notes what is installed.
+pub(crate) const STATUS: &str = "var/lib/dpkg/status";
 
 impl Archive {
     pub(crate) fn new(suite: &'static str) -> Self {
@@ -88,9 +94,47 @@ impl Archive {
         Listing::of_archive(File::open(target).unwrap())
     }
 
-    /// The same versions of the same packages, unpacked by us.
-    pub(crate) fn download(&self, oracle: &Listing) -> Installed {
-        let status = oracle.text("var/lib/dpkg/status");
+    /// Installs the essential set with the real dpkg into a folder.
+    pub(crate) fn essential(&self, target: &Path, epoch: i64) {
+        let output = Command::new("mmdebstrap")
+            .env("SOURCE_DATE_EPOCH", epoch.to_string())
+            .args(["--variant=essential", "--format=directory", &format!("--keyring={DEBIAN_KEYRING}")])
+            .arg(self.suite)
+            .arg(target)
+            .arg(&self.source)
+            .output()
+            .expect("mmdebstrap is installed (Debian package mmdebstrap)");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// SHA-256 of what the archive signed.
+    pub(crate) fn state(&self) -> Digest {
+        let files = fs::read_dir(self.path("lists")).unwrap().map(|entry| entry.unwrap().path());
+        let mut signed = files.filter(|path| path.to_string_lossy().ends_with("InRelease"));
+        Digest::of(&fs::read(signed.next().unwrap()).unwrap())
+    }
+
+    /// apt, which works in the system at `root` with what this machine knows of the suite.
+    pub(crate) fn apt_in(&self, root: &Path) -> Command {
+        let mut command = self.apt();
+        for (key, value) in [
+            ("Dir", root.to_owned()),
+            ("Dir::Bin::methods", "/usr/lib/apt/methods".into()),
+            ("Dir::Bin::solvers", "/usr/lib/apt/solvers".into()),
+            ("Dir::Bin::planners", "/usr/lib/apt/planners".into()),
+            ("Dir::Cache", root.join("var/cache/apt")),
+            ("Dir::State::status", root.join("var/lib/dpkg/status")),
+            ("DPkg::Chroot-Directory", root.to_owned()),
+        ] {
+            command.arg("-o").arg(format!("{key}={}", value.display()));
+        }
+        command.args(["-o", "DPkg::Use-Pty=false", "-o", "APT::Install-Recommends=false"]);
+        command.args(["-o", "Dpkg::Options::=--force-unsafe-io"]);
+        command
+    }
+
+    /// Downloads the packages that a status file names, if they are not in `debs`, and says what they are.
+    pub(crate) fn inputs(&self, status: &str, debs: &Path) -> Vec<PackageInput> {
         let field = |stanza: &str, name: &str| {
             let line = stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
             line.unwrap_or_else(|| panic!("no {name} in {stanza}")).to_owned()
@@ -100,28 +144,35 @@ impl Archive {
             .filter(|stanza| !stanza.trim().is_empty())
             .map(|stanza| (field(stanza, "Package"), field(stanza, "Version"), field(stanza, "Architecture")))
             .collect();
-        let names = wanted.iter().map(|(name, version, _)| format!("{name}={version}"));
-        let debs = self.path("debs");
-        let output = self.apt().current_dir(&debs).arg("download").args(names).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let folder = tempfile::tempdir().unwrap();
-        let (mut packages, mut payloads) = (Vec::new(), Payloads::new());
-        for (name, version, architecture) in wanted {
-            let deb = debs.join(format!("{name}_{}_{architecture}.deb", version.replace(':', "%3a")));
-            let input = PackageInput {
+        let file = |(name, version, architecture): &(String, String, String)| {
+            debs.join(format!("{name}_{}_{architecture}.deb", version.replace(':', "%3a")))
+        };
+        let missing: Vec<String> = wanted
+            .iter()
+            .filter(|package| !file(package).exists())
+            .map(|(name, version, _)| format!("{name}={version}"))
+            .collect();
+        if !missing.is_empty() {
+            let output = self.apt().current_dir(debs).arg("download").args(missing).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        let input = |package: &(String, String, String)| {
+            let deb = file(package);
+            let (name, version, architecture) = package;
+            PackageInput {
                 name: name.parse().unwrap(),
                 version: version.parse().unwrap(),
                 architecture: architecture.parse().unwrap(),
                 sha256: Digest::of(&fs::read(&deb).unwrap()),
                 deb,
-            };
-            let path = folder.path().join(&name);
-            let mut payload = io_writer(&path);
-            packages.push(Package::unpack(&input, &mut payload).unwrap().package);
-            payload.flush().unwrap();
-            payloads.add(input.sha256, path);
-        }
-        Installed { packages, payloads, _folder: folder }
+            }
+        };
+        wanted.iter().map(input).collect()
+    }
+
+    /// The same versions of the same packages, unpacked by us.
+    pub(crate) fn download(&self, oracle: &Listing) -> Installed {
+        Installed::unpack(&self.inputs(&oracle.text(STATUS), &self.path("debs")), &[])
     }
 }
 
@@ -130,20 +181,60 @@ fn io_writer(path: &Path) -> impl Write + use<> {
 }
 
 impl Installed {
+    /// Unpacks packages, but for those that others hold already.
+    pub(crate) fn unpack(inputs: &[PackageInput], others: &[&Self]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut packages, mut payloads) = (Vec::new(), Payloads::new());
+        for input in inputs {
+            let known = others.iter().find_map(|other| {
+                let package = other.packages.iter().find(|package| package.sha256 == input.sha256)?;
+                Some((package.clone(), other.folder.path().join(input.name.as_str())))
+            });
+            let (package, path) = known.unwrap_or_else(|| {
+                let path = folder.path().join(input.name.as_str());
+                let mut payload = io_writer(&path);
+                let package = Package::unpack(input, &mut payload).unwrap().package;
+                payload.flush().unwrap();
+                (package, path)
+            });
+            packages.push(package);
+            payloads.add(input.sha256, path);
+        }
+        Self { packages, payloads, folder }
+    }
+
     /// Our tree of these packages, with the ids that the oracle's scripts allocated.
     pub(crate) fn tree(&self, oracle: &Listing, epoch: i64) -> Tree {
-        let field = |path: &str, name: &str, at: usize| -> u32 {
+        self.try_tree(oracle, epoch).unwrap()
+    }
+
+    /// The same, or why there is none.
+    pub(crate) fn try_tree(&self, oracle: &Listing, epoch: i64) -> Result<Tree, InstallError> {
+        let field = |path: &str, name: &str, at: usize| -> Option<u32> {
             let text = oracle.text(path);
-            let line = text.lines().find(|line| line.split(':').next() == Some(name));
-            line.and_then(|line| line.split(':').nth(at)).and_then(|id| id.parse().ok()).unwrap()
+            let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
+            line.split(':').nth(at)?.parse().ok()
         };
         let mut accounts = Accounts::default();
-        for needed in accounts_needed(&self.packages).unwrap() {
+        let read = |package: &Package, path: &TreePath| {
+            let member = package.members.iter().find(|member| member.path == *path);
+            Ok(member.and_then(|member| match member.kind {
+                MemberKind::File { offset, length } => {
+                    let content = Content::Payload { package: package.sha256, offset, length };
+                    self.payloads.read(&content, length).unwrap()
+                }
+                _ => None,
+            }))
+        };
+        for needed in accounts_needed(&self.packages, read)? {
             let name = needed.name.as_str();
-            let (id, group) = (field("etc/passwd", name, 2), field("etc/passwd", name, 3));
-            accounts.users.push(LockedUser { name: needed.name.clone(), id, group });
-            accounts.groups.push(LockedGroup { id: field("etc/group", name, 2), name: needed.name });
+            if let (Some(id), Some(group)) = (field("etc/passwd", name, 2), field("etc/passwd", name, 3)) {
+                accounts.users.push(LockedUser { name: needed.name.clone(), id, group });
+            }
+            if let Some(id) = field("etc/group", name, 2) {
+                accounts.groups.push(LockedGroup { id, name: needed.name });
+            }
         }
-        install(&self.packages, &self.payloads, &InstallOptions { accounts: &accounts, epoch }).unwrap()
+        install(&self.packages, &self.payloads, &InstallOptions { accounts: &accounts, epoch })
     }
 }

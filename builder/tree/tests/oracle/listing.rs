@@ -1,16 +1,39 @@
 //! What is in a tree, in a form in which two trees compare.
 
-use std::{collections::BTreeMap, io::Read};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    path::Path,
+};
 
 use builder_tree::{Kind, Payloads, Tree};
+use registry_wire::Digest;
 
 /// One path. Owners are `user:group`, by name where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
     Directory { mode: u32, owner: String },
-    File { mode: u32, owner: String, content: Vec<u8>, links: Vec<String> },
+    File { mode: u32, owner: String, content: Content, links: Vec<String> },
     Symlink { owner: String, target: String },
     Other { kind: String },
+}
+
+/// What is in a file. The bytes are kept where a test looks at them: configuration and state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) digest: Digest,
+    pub(crate) length: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Content {
+    fn new(path: &str, bytes: Vec<u8>) -> Self {
+        let (digest, length) = (Digest::of(&bytes), bytes.len() as u64);
+        let is_kept = ["etc/", "var/"].iter().any(|folder| path.starts_with(folder));
+        Self { digest, length, bytes: if is_kept { bytes } else { Vec::new() } }
+    }
 }
 
 impl Node {
@@ -19,9 +42,9 @@ impl Node {
         match self {
             Self::Directory { mode, owner } => format!("directory {mode:o} {owner}"),
             Self::File { mode, owner, content, links } => {
-                let digest = registry_wire::Digest::of(content).short();
+                let digest = content.digest.short();
                 let links = if links.len() > 1 { format!(" linked {links:?}") } else { String::new() };
-                format!("file {mode:o} {owner} {} bytes {digest}{links}", content.len())
+                format!("file {mode:o} {owner} {} bytes {digest}{links}", content.length)
             }
             Self::Symlink { owner, target } => format!("link {owner} -> {target}"),
             Self::Other { kind } => kind.clone(),
@@ -48,7 +71,7 @@ impl Listing {
 
     pub(crate) fn text(&self, path: &str) -> String {
         match self.nodes.get(path) {
-            Some(Node::File { content, .. }) => String::from_utf8(content.clone()).unwrap(),
+            Some(Node::File { content, .. }) => String::from_utf8(content.bytes.clone()).unwrap(),
             other => panic!("{path} is {other:?}"),
         }
     }
@@ -60,7 +83,7 @@ impl Listing {
                 return BTreeMap::new();
             };
             // The first of several names of one id is the one that programs show.
-            let text = String::from_utf8_lossy(content);
+            let text = String::from_utf8_lossy(&content.bytes);
             let lines: Vec<&str> = text.lines().rev().collect();
             lines
                 .into_iter()
@@ -127,13 +150,52 @@ impl Listing {
                     node.clone()
                 }
                 tar::EntryType::Regular => {
-                    let mut content = Vec::new();
-                    entry.read_to_end(&mut content).unwrap();
-                    Node::File { mode, owner, content, links: Vec::new() }
+                    let mut bytes = Vec::new();
+                    entry.read_to_end(&mut bytes).unwrap();
+                    Node::File { mode, owner, content: Content::new(&path, bytes), links: Vec::new() }
                 }
                 other => Node::Other { kind: format!("{other:?}") },
             };
             raw.insert(path, Raw { node, uid, gid });
+        }
+        Self::named(raw)
+    }
+
+    /// Reads a folder of this machine, without what is mounted in it.
+    pub(crate) fn of_folder(root: &Path) -> Self {
+        let mut raw: BTreeMap<String, Raw> = BTreeMap::new();
+        let mut first_names: BTreeMap<(u64, u64), String> = BTreeMap::new();
+        let device = fs::symlink_metadata(root).unwrap().dev();
+        let mut pending = vec![root.to_owned()];
+        while let Some(folder) = pending.pop() {
+            for entry in fs::read_dir(&folder).unwrap() {
+                let file = entry.unwrap().path();
+                let path = file.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                let metadata = fs::symlink_metadata(&file).unwrap();
+                let (mode, owner) = (metadata.mode() & 0o7777, String::new());
+                let kind = metadata.file_type();
+                let node = if kind.is_dir() {
+                    if metadata.dev() == device {
+                        pending.push(file);
+                    }
+                    Node::Directory { mode, owner }
+                } else if kind.is_symlink() {
+                    let target = fs::read_link(&file).unwrap().into_os_string().into_string().unwrap();
+                    Node::Symlink { owner, target }
+                } else if kind.is_file() {
+                    let mut links = Vec::new();
+                    if metadata.nlink() > 1 {
+                        let file = (metadata.dev(), metadata.ino());
+                        links.push(first_names.entry(file).or_insert_with(|| path.clone()).clone());
+                    }
+                    let content = Content::new(&path, fs::read(&file).unwrap());
+                    Node::File { mode, owner, content, links }
+                } else {
+                    let kind = if kind.is_char_device() { "character device" } else { "special file" };
+                    Node::Other { kind: kind.to_owned() }
+                };
+                raw.insert(path, Raw { node, uid: metadata.uid().into(), gid: metadata.gid().into() });
+            }
         }
         Self::named(raw)
     }
@@ -156,7 +218,7 @@ impl Listing {
                     }
                     let mut bytes = Vec::new();
                     payloads.copy(content, &mut bytes).unwrap();
-                    Node::File { mode, owner, content: bytes, links }
+                    Node::File { mode, owner, content: Content::new(path.as_str(), bytes), links }
                 }
             };
             raw.insert(path.as_str().to_owned(), Raw { node, uid: entry.uid.into(), gid: entry.gid.into() });

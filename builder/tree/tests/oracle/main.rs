@@ -8,6 +8,10 @@
 mod compare;
 mod debian;
 mod listing;
+mod popular;
+mod system;
+#[cfg(feature = "popular")]
+mod whole;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +23,8 @@ use bundles_release::lock::Lock;
 use compare::{Differences, differences};
 use debian::{Archive, Installed};
 use listing::{Listing, Node};
+use popular::Outcome;
+use system::System;
 
 /// Time of generated files and of the oracle's clock.
 const EPOCH: i64 = 1_700_000_000;
@@ -113,7 +119,7 @@ fn loader_cache_is_read_by_ldconfig(ours: &Listing, oracle: &Listing) {
         let Some(Node::File { content, .. }) = listing.nodes.get("etc/ld.so.cache") else {
             panic!("no cache")
         };
-        std::fs::write(file.path(), content).unwrap();
+        std::fs::write(file.path(), &content.bytes).unwrap();
         let output =
             std::process::Command::new("/sbin/ldconfig").arg("-p").arg("-C").arg(file.path()).output();
         let text = String::from_utf8(output.expect("ldconfig is installed (Debian package libc-bin)").stdout)
@@ -156,4 +162,16 @@ fn the_api_and_the_essential_set() {
         shipped: locked("api"),
         generated: include_str!("generated-api.txt"),
     });
+}
+
+/// A fixed sample of the popular packages. The whole list is the test `popular`, with the feature of that name.
+#[test]
+fn a_sample_of_popular_packages() {
+    const SAMPLE: [&str; 4] = ["nginx", "haproxy", "openssh-client", "python3"];
+    let system = System::new("bookworm", popular::kept(), EPOCH);
+    for package in SAMPLE {
+        let row = popular::compare(&system, "bookworm", &[package]).unwrap();
+        assert!(matches!(row.outcome, Outcome::Equal), "{package}: {}", row.outcome.cell());
+        assert!(row.count > 70, "{package} came alone");
+    }
 }

@@ -234,7 +234,10 @@ fn an_unknown_script_is_refused_by_name_digest_and_lines() {
         assert!(message.contains(&format!("package one: its {member} ({digest}) is not known")), "{message}");
         assert!(message.ends_with("not known of it: `useradd evil`, `chmod 4755 /usr/bin/x`"), "{message}");
         let packages = [unpack(&debs[0]).unwrap()];
-        assert!(matches!(accounts_needed(&packages), Err(InstallError::UnknownScript { .. })));
+        assert!(matches!(
+            accounts_needed(&packages, |_, _| Ok(None)),
+            Err(InstallError::UnknownScript { .. })
+        ));
     }
     // What runs when a package goes is of no concern.
     tree(&[Deb::new("one").control("prerm", script).control("postrm", script)]);
