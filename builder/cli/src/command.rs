@@ -4,6 +4,7 @@ mod build;
 mod daemon;
 mod doctor;
 mod down;
+mod effects;
 mod fetch;
 mod gc;
 mod guest;
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     Lock(lock::Arguments),
     Fetch(fetch::Arguments),
     Build(build::Arguments),
+    Effects(effects::Arguments),
     Gc(gc::Arguments),
     Release(release::Arguments),
     Sign(sign::Arguments),
@@ -91,6 +93,7 @@ impl Command {
             Self::Lock(arguments) => lock::run(&arguments, context),
             Self::Fetch(arguments) => fetch::run(&arguments, context),
             Self::Build(arguments) => build::run(&arguments, context),
+            Self::Effects(arguments) => effects::run(&arguments, context),
             Self::Gc(arguments) => gc::run(&arguments, context),
             Self::Release(arguments) => release::run(&arguments, context),
             Self::Sign(arguments) => sign::run(&arguments, context),

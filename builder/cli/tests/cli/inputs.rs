@@ -208,6 +208,27 @@ fn recipes_that_cannot_be_solved() {
 }
 
 #[test]
+fn effects_of_scripts() {
+    let shop = Shop::locked();
+    let session = &shop.session;
+    with_filters(|| {
+        assert_snapshot!(session.run("effects show absent --platform shop"), @r"
+        exit 2
+        error: bundle.lock holds no package absent
+          try: bundle effects audit --platform shop
+        ");
+        let audit = session.run("effects audit --platform shop");
+        assert!(audit.contains("2 packages: 0 declared, 2 none, 0 snippets, 0 unknown"), "{audit}");
+        let shown = session.run("effects show base-files --platform shop");
+        assert!(shown.contains("no scripts"), "{shown}");
+        fs::remove_dir_all(session.path("home/downloads/sha256")).unwrap();
+        let refused = session.run("effects audit --platform shop");
+        assert!(refused.starts_with("exit 3"), "{refused}");
+        assert!(refused.contains("try: bundle fetch --platform shop"), "{refused}");
+    });
+}
+
+#[test]
 fn services_and_environments_that_are_not_there() {
     let shop = Shop::locked();
     let session = &shop.session;

@@ -1,0 +1,183 @@
+//! `bundle effects`: what the maintainer scripts of locked packages do, and how that is known.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use builder_inputs::PackageCache;
+use builder_tree::{Level, Package, ScriptKnowledge, script_knowledge};
+use bundles_release::lock::LockedPackage;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::{
+    command::Context,
+    error::{CommandError, Kind, OfKind as _},
+    inputs,
+    platform::PlatformFolder,
+};
+
+/// Show what the maintainer scripts of locked packages do. None of them is ever run.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Say for each locked package how what its scripts do is known; fail if one of them is not known.
+    Audit(Audit),
+    /// Show what the scripts of a package do in an image.
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+struct Audit {
+    /// Folder of the platform; the nearest one upward with bundle.toml unless given.
+    #[arg(long, value_name = "FOLDER")]
+    platform: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Show {
+    /// A package of the lock.
+    #[arg(value_name = "PACKAGE")]
+    package: String,
+    /// Folder of the platform; the nearest one upward with bundle.toml unless given.
+    #[arg(long, value_name = "FOLDER")]
+    platform: Option<PathBuf>,
+}
+
+/// A package and its scripts, for programs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PackageDocument {
+    /// Suite, name and architecture.
+    package: String,
+    name: String,
+    version: String,
+    scripts: Vec<ScriptKnowledge>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AuditDocument {
+    /// Packages by how their scripts are known; `none` for those that have none.
+    counts: BTreeMap<&'static str, usize>,
+    packages: Vec<PackageDocument>,
+}
+
+impl PackageDocument {
+    fn of(package: &Package, locked: &LockedPackage) -> Self {
+        Self {
+            package: locked.key().to_string(),
+            name: locked.name.to_string(),
+            version: package.version.to_string(),
+            scripts: script_knowledge(package),
+        }
+    }
+
+    /// The level of the script that is known least.
+    fn level(&self) -> Option<Level> {
+        self.scripts.iter().map(|script| script.level).max()
+    }
+
+    /// Everything that is known, for people.
+    fn lines(&self) -> String {
+        let mut lines = format!("{} {}\n", self.package, self.version);
+        if self.scripts.is_empty() {
+            lines.push_str("  no scripts\n");
+        }
+        for script in &self.scripts {
+            lines.push_str(&format!("  {} {}: {}\n", script.script, script.digest, word(Some(script.level))));
+            lines.extend(script.effects.iter().map(|effect| format!("    {effect}\n")));
+            lines.extend(script.nothing.iter().map(|reason| format!("    nothing: {reason}\n")));
+            for part in &script.unknown {
+                lines.push_str(&format!("    not known, of {}, shape {}:\n", part.tool, part.shape));
+                lines.extend(
+                    part.lines.iter().map(|line| format!("      {}\n", line.replace('\n', "\n      "))),
+                );
+            }
+        }
+        lines
+    }
+}
+
+const fn word(level: Option<Level>) -> &'static str {
+    match level {
+        None => "none",
+        Some(Level::Snippets) => "snippets",
+        Some(Level::Declared) => "declared",
+        Some(Level::Unknown) => "unknown",
+    }
+}
+
+/// Runs the verb.
+pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), CommandError> {
+    match &arguments.verb {
+        Verb::Audit(arguments) => audit(arguments, context),
+        Verb::Show(arguments) => show(arguments, context),
+    }
+}
+
+/// Reads the scripts of the locked packages that `wanted` names.
+fn read(
+    folder: &PlatformFolder,
+    context: &Context,
+    wanted: impl Fn(&LockedPackage) -> bool,
+) -> Result<Vec<PackageDocument>, CommandError> {
+    let lock = folder.fresh_lock()?;
+    let cache = PackageCache::new(context.home.downloads());
+    let locked: Vec<&LockedPackage> = lock.packages.iter().filter(|package| wanted(package)).collect();
+    let files: Vec<_> = locked.iter().map(|package| inputs::package_input(package, &cache)).collect();
+    let packages = inputs::read_controls(&files).map_err(|error| {
+        let error = CommandError::new(Kind::Input, error);
+        error.hint(folder.command("fetch"))
+    })?;
+    Ok(packages.iter().zip(locked).map(|(package, locked)| PackageDocument::of(package, locked)).collect())
+}
+
+fn audit(arguments: &Audit, context: &Context) -> Result<(), CommandError> {
+    let folder = PlatformFolder::open(arguments.platform.as_deref())?;
+    let packages = read(&folder, context, |_| true)?;
+    let mut counts: BTreeMap<&'static str, usize> =
+        [None, Some(Level::Snippets), Some(Level::Declared), Some(Level::Unknown)]
+            .map(|level| (word(level), 0))
+            .into();
+    for package in &packages {
+        *counts.entry(word(package.level())).or_default() += 1;
+    }
+    let document = AuditDocument { counts, packages };
+    let lines = || {
+        let mut lines = String::new();
+        for package in document.packages.iter().filter(|package| package.level().is_some()) {
+            let scripts: Vec<&str> = package.scripts.iter().map(|script| script.script).collect();
+            let (level, scripts) = (word(package.level()), scripts.join(" "));
+            lines.push_str(&format!("{level:<9} {} {}: {scripts}\n", package.package, package.version));
+        }
+        let counts: Vec<String> =
+            document.counts.iter().map(|(level, count)| format!("{count} {level}")).collect();
+        lines + &format!("{} packages: {}\n", document.packages.len(), counts.join(", "))
+    };
+    context.report.result(&document, lines).of_kind(Kind::Machine)?;
+    match document.packages.iter().find(|package| package.level() == Some(Level::Unknown)) {
+        None => Ok(()),
+        Some(first) => {
+            let error = format!("{} packages have scripts that are not known", document.counts["unknown"]);
+            Err(CommandError::new(Kind::Input, error)
+                .hint(folder.command(&format!("effects show {}", first.name))))
+        }
+    }
+}
+
+fn show(arguments: &Show, context: &Context) -> Result<(), CommandError> {
+    let folder = PlatformFolder::open(arguments.platform.as_deref())?;
+    let packages = read(&folder, context, |package| package.name.as_str() == arguments.package)?;
+    if packages.is_empty() {
+        let error = format!("bundle.lock holds no package {}", arguments.package);
+        return Err(CommandError::new(Kind::Usage, error).hint(folder.command("effects audit")));
+    }
+    context
+        .report
+        .result(&packages, || packages.iter().map(PackageDocument::lines).collect())
+        .of_kind(Kind::Machine)
+}
