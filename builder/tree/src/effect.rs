@@ -151,6 +151,8 @@ pub(crate) struct Image<'a> {
     pub(crate) overrides: Vec<String>,
     pub(crate) alternatives: BTreeMap<String, alternatives::Group>,
     enabled_units: Vec<String>,
+    /// Services that do not start by themselves.
+    disabled: BTreeSet<String>,
     pending: Pending,
 }
 
@@ -198,6 +200,7 @@ impl<'a> Image<'a> {
             overrides: Vec::new(),
             alternatives: BTreeMap::new(),
             enabled_units: Vec::new(),
+            disabled: BTreeSet::new(),
             pending: Pending::default(),
         }
     }
@@ -284,6 +287,9 @@ impl<'a> Image<'a> {
                 Verb::Member { user, group } => self.pending.members.push((user.clone(), group.clone())),
                 Verb::LocalDirectories { list } => self.local_directories(&owner, list)?,
                 Verb::TemporaryFiles { names } => self.temporary_files(names)?,
+                Verb::Disabled { service } => {
+                    self.disabled.insert(service.clone());
+                }
                 Verb::InitScript { name, levels } => {
                     self.init_script(&owner, name, levels.unwrap_or_default())?;
                 }

@@ -88,11 +88,12 @@ impl PackageDocument {
             lines.push_str("  no scripts\n");
         }
         for script in &self.scripts {
-            lines.push_str(&format!("  {} {}: {}\n", script.script, script.digest, word(Some(script.level))));
+            let level = word(Some(script.level));
+            lines.extend([format!("  {} {}: {level}\n", script.script, script.digest)]);
             lines.extend(script.effects.iter().map(|effect| format!("    {effect}\n")));
             lines.extend(script.nothing.iter().map(|reason| format!("    nothing: {reason}\n")));
             for part in &script.unknown {
-                lines.push_str(&format!("    not known, of {}, shape {}:\n", part.tool, part.shape));
+                lines.extend([format!("    not known, of {}, shape {}:\n", part.tool, part.shape)]);
                 lines.extend(
                     part.lines.iter().map(|line| format!("      {}\n", line.replace('\n', "\n      "))),
                 );
@@ -152,7 +153,7 @@ fn audit(arguments: &Audit, context: &Context) -> Result<(), CommandError> {
         for package in document.packages.iter().filter(|package| package.level().is_some()) {
             let scripts: Vec<&str> = package.scripts.iter().map(|script| script.script).collect();
             let (level, scripts) = (word(package.level()), scripts.join(" "));
-            lines.push_str(&format!("{level:<9} {} {}: {scripts}\n", package.package, package.version));
+            lines.extend([format!("{level:<9} {} {}: {scripts}\n", package.package, package.version)]);
         }
         let counts: Vec<String> =
             document.counts.iter().map(|(level, count)| format!("{count} {level}")).collect();

@@ -83,7 +83,8 @@ impl Image<'_> {
             let line = text.lines().find_map(|line| line.strip_prefix("# ")?.trim_start().strip_prefix(key));
             line.unwrap_or_default().chars().filter(|level| level.is_ascii_digit() || *level == 'S').collect()
         };
-        let start = if wanted == Levels::Disabled { 'K' } else { 'S' };
+        let is_disabled = wanted == Levels::Disabled || self.disabled.contains(name);
+        let start = if is_disabled { 'K' } else { 'S' };
         for (kind, key) in [(start, "Default-Start:"), ('K', "Default-Stop:")] {
             for level in levels(key) {
                 let link = TreePath::known(&format!("etc/rc{level}.d/{kind}01{name}"));
@@ -138,6 +139,8 @@ impl Image<'_> {
         }
         self.enabled_units.push(mark);
         let follows = self.asks_systemctl(package)?;
+        let enabled =
+            enabled && !name.strip_suffix(".service").is_some_and(|name| self.disabled.contains(name));
         let Place { enabled: directory, notes: folder, .. } = place;
         let mut notes = String::new();
         for (link, path) in &links {

@@ -82,6 +82,8 @@ pub(crate) enum Verb {
     TemporaryFiles { names: String },
     /// Links for an init script in the directories of its run levels; `levels` as `update-rc.d` takes it.
     InitScript { name: String, levels: Option<Levels> },
+    /// A service is not to start by itself, though a generated part of the same script enables it.
+    Disabled { service: String },
     /// A systemd unit is enabled, or only noted.
     Unit {
         name: String,

@@ -163,7 +163,9 @@ impl Archive {
                 name: name.parse().unwrap(),
                 version: version.parse().unwrap(),
                 architecture: architecture.parse().unwrap(),
-                sha256: Digest::of(&fs::read(&deb).unwrap()),
+                sha256: Digest::of(
+                    &fs::read(&deb).unwrap_or_else(|error| panic!("{}: {error}", deb.display())),
+                ),
                 deb,
             }
         };

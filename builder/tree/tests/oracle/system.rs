@@ -4,6 +4,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use crate::{
@@ -26,6 +27,9 @@ const LEFT_BEHIND: [&str; 8] = [
 fn ignore_absence(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
+
+/// apt works alone in a folder of packages.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// The essential set of a suite, and where its packages are kept.
 pub(crate) struct System {
@@ -65,6 +69,7 @@ impl System {
 
     /// Installs packages with the real dpkg; why not if apt refuses.
     pub(crate) fn install(&self, packages: &[&str]) -> Result<Listing, String> {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         let mut mounts = Mounts(Vec::new());
         let path = |name: &str| folder.path().join(name);
@@ -92,20 +97,27 @@ impl System {
         fs::write(&policy, "#!/bin/sh\nexit 101\n").unwrap();
         let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(&policy, executable).unwrap();
-        let output = self
-            .archive
-            .apt_in(&root)
-            .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("HOME", "/root")
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .env("DEBCONF_NONINTERACTIVE_SEEN", "true")
-            .env("LC_ALL", "C.UTF-8")
-            .env("SOURCE_DATE_EPOCH", self.epoch.to_string())
-            .args(["install", "--yes"])
-            .args(packages)
-            .output()
-            .unwrap();
+        let install = |option: &str| {
+            self.archive
+                .apt_in(&root)
+                .env_clear()
+                .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+                .env("HOME", "/root")
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .env("DEBCONF_NONINTERACTIVE_SEEN", "true")
+                .env("LC_ALL", "C.UTF-8")
+                .env("SOURCE_DATE_EPOCH", self.epoch.to_string())
+                .args(["install", "--yes", option])
+                .args(packages)
+                .output()
+                .unwrap()
+        };
+        let mut output = install("--download-only");
+        if output.status.success() {
+            // A machine's apt may be configured to remove packages once they are installed; these are kept.
+            run("mount", &["-o", "remount,bind,ro", archives.to_str().unwrap()]);
+            output = install("-oDebug::NoLocking=true");
+        }
         fs::remove_file(&policy).unwrap();
         mounts.remove_until(2);
         // As mmdebstrap does too: logs, and what a machine makes for itself.
@@ -122,10 +134,15 @@ impl System {
     }
 }
 
+/// What only root may do.
+fn run(program: &str, arguments: &[&str]) {
+    let status = Command::new(program).args(arguments).status().unwrap();
+    assert!(status.success(), "root needs to {program} {arguments:?}");
+}
+
 impl Mounts {
     fn add(&mut self, at: &Path, arguments: &[&str]) {
-        let status = Command::new("mount").args(arguments).arg(at).status().unwrap();
-        assert!(status.success(), "root mounts {arguments:?} at {}", at.display());
+        run("mount", &[arguments, &[at.to_str().unwrap()]].concat());
         self.0.push(at.to_owned());
     }
 
@@ -133,8 +150,7 @@ impl Mounts {
     fn remove_until(&mut self, count: usize) {
         while self.0.len() > count {
             if let Some(at) = self.0.pop() {
-                let status = Command::new("umount").arg("--lazy").arg(&at).status().unwrap();
-                assert!(status.success(), "{} stays mounted", at.display());
+                run("umount", &["--lazy", at.to_str().unwrap()]);
             }
         }
     }
