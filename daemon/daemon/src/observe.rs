@@ -10,14 +10,14 @@ use daemon_plan::{
     field::FieldPath,
     health::health,
     inventory::Live,
-    managed::{is_applied_by, keep_replicas},
+    managed::{is_applied_by, keep_replicas, least_replicas},
     pods::stuck_pods,
     rollout::{ObjectFact, PodReference},
 };
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::write::{foreign, hands_over_replicas};
+use crate::write::{autoscalers, foreign, hands_over_replicas};
 
 /// What was seen. What is missing is not known.
 #[derive(Debug, Default)]
@@ -46,21 +46,22 @@ pub(crate) async fn observe(
 ) -> Sight {
     let mut sight = Sight::default();
     let live = find(cluster, intents.subscription, keys, &mut sight).await;
-    let pods = pods(cluster, keys, &mut sight).await;
+    let around = around(cluster, intents, keys, &mut sight).await;
     for (key, found) in live {
         let Some(value) = found else {
             sight.objects.insert(key.clone(), ObjectFact::Absent);
             sight.health.insert(key, Health::Progressing { message: "it does not exist".to_owned() });
             continue;
         };
-        let fact = fact(&key, &value, intents);
-        let nobody = (Vec::new(), Vec::new());
-        let around = key.namespace().map_or(Some(&nobody), |namespace| pods.get(namespace));
-        if let Some((pods, replica_sets)) = around {
-            sight.health.insert(key.clone(), health(&value, replica_sets, pods, intents.since, now));
+        let nothing = Around::default();
+        let around = key.namespace().map_or(Some(&nothing), |namespace| around.get(namespace));
+        let least = around.and_then(|around| least_replicas(&around.autoscalers, &key));
+        if let Some(Around { pods, replica_sets, .. }) = around {
+            let health = health(&value, least, replica_sets, pods, intents.since, now);
+            sight.health.insert(key.clone(), health);
             sight.stuck_pods.extend(stuck_pods(&value, pods));
         }
-        if let Some(fact) = fact {
+        if let Some(fact) = fact(&key, &value, least, intents) {
             sight.objects.insert(key, fact);
         }
     }
@@ -68,7 +69,7 @@ pub(crate) async fn observe(
 }
 
 /// What one live object says; none if it has no identity, which does not happen.
-fn fact(key: &ObjectKey, value: &Value, intents: &Intents<'_>) -> Option<ObjectFact> {
+fn fact(key: &ObjectKey, value: &Value, least: Option<i64>, intents: &Intents<'_>) -> Option<ObjectFact> {
     if value.pointer("/metadata/deletionTimestamp").is_some_and(Value::is_string) {
         return Some(ObjectFact::Terminating);
     }
@@ -85,7 +86,7 @@ fn fact(key: &ObjectKey, value: &Value, intents: &Intents<'_>) -> Option<ObjectF
             field.remove(&mut intent);
         }
         if hands_over_replicas(key, &intent) {
-            keep_replicas(&mut intent, value, FIELD_MANAGER);
+            keep_replicas(&mut intent, value, FIELD_MANAGER, least);
         }
         match drift(&intent, value, FIELD_MANAGER) {
             Drift::InSync => true,
@@ -148,22 +149,42 @@ fn by_name(list: Vec<Value>) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// Pods and `ReplicaSets` of each namespace; a namespace that could not be asked is missing.
-async fn pods(
+/// What stands around the objects of a namespace.
+#[derive(Debug, Default)]
+struct Around {
+    pods: Vec<Value>,
+    replica_sets: Vec<Value>,
+    /// Those of the subscription, if one of the objects leaves its number of replicas to them.
+    autoscalers: Vec<Value>,
+}
+
+/// What stands around the objects in each namespace; a namespace that could not be asked is missing.
+async fn around(
     cluster: &Cluster,
+    intents: &Intents<'_>,
     keys: &BTreeSet<ObjectKey>,
     sight: &mut Sight,
-) -> BTreeMap<String, (Vec<Value>, Vec<Value>)> {
+) -> BTreeMap<String, Around> {
     let namespaces: BTreeSet<&str> = keys.iter().filter_map(ObjectKey::namespace).collect();
+    let scaled: BTreeSet<&str> = keys
+        .iter()
+        .filter(|key| intents.objects.get(*key).is_some_and(|intent| hands_over_replicas(key, intent)))
+        .filter_map(ObjectKey::namespace)
+        .collect();
     let mut all = BTreeMap::new();
     for namespace in namespaces {
         let pods = cluster.list("", "v1", "Pod", Some(namespace), None).await;
         let replica_sets = cluster.list("apps", "v1", "ReplicaSet", Some(namespace), None).await;
-        match (pods, replica_sets) {
-            (Ok(pods), Ok(replica_sets)) => {
-                all.insert(namespace.to_owned(), (pods, replica_sets));
+        let autoscalers = if scaled.contains(namespace) {
+            autoscalers(cluster, namespace, Some(intents.subscription)).await
+        } else {
+            Ok(Vec::new())
+        };
+        match (pods, replica_sets, autoscalers) {
+            (Ok(pods), Ok(replica_sets), Ok(autoscalers)) => {
+                all.insert(namespace.to_owned(), Around { pods, replica_sets, autoscalers });
             }
-            (Err(error), _) | (_, Err(error)) => {
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => {
                 sight.trouble.get_or_insert(error);
             }
         }

@@ -1,13 +1,13 @@
 //! Writing one object: one request, and no more than the rulings on conflicts allow.
 
-use bundles_release::names::FIELD_MANAGER;
+use bundles_release::names::{FIELD_MANAGER, SUBSCRIPTION_LABEL};
 use daemon_cluster::{ApplyMode, ApplyOutcome, Cluster, ClusterError, Present, RefusalCause};
 use daemon_plan::{
     Failure, ObjectKey, Reason,
     conflict::{Conflict, Decision, Scaling, decide, is_about_scaling, parse},
     field::FieldPath,
     inventory::{Ownership, ownership},
-    managed::{keep_replicas, scales},
+    managed::{keep_replicas, least_replicas, scales},
 };
 use serde_json::Value;
 
@@ -46,7 +46,8 @@ pub(crate) async fn write_object(
     if hands_over_replicas(key, &intent)
         && let Present::Present(live) = cluster.get(key).await?
     {
-        keep_replicas(&mut intent, &live, FIELD_MANAGER);
+        let least = least(cluster, key, &live).await?;
+        keep_replicas(&mut intent, &live, FIELD_MANAGER, least);
     }
     let mut mode = ApplyMode { dry_run, take_over: false };
     for _ in 0..ROUNDS {
@@ -90,14 +91,37 @@ async fn scaling(cluster: &Cluster, key: &ObjectKey, answer: &Value) -> Result<S
     if !parse(answer).is_ok_and(|conflicts| conflicts.iter().any(is_about_scaling)) {
         return Ok(Scaling::Fixed);
     }
-    let kind = "HorizontalPodAutoscaler";
-    let autoscalers = match cluster.list("autoscaling", "v2", kind, key.namespace(), None).await {
-        Ok(list) => list,
-        Err(ClusterError::NotServed { .. }) => Vec::new(),
-        Err(error) => return Err(error),
-    };
+    let Some(namespace) = key.namespace() else { return Ok(Scaling::Fixed) };
+    let autoscalers = autoscalers(cluster, namespace, None).await?;
     let is_scaled = autoscalers.iter().any(|autoscaler| scales(autoscaler, key));
     Ok(if is_scaled { Scaling::Autoscaled } else { Scaling::Fixed })
+}
+
+/// The least number of replicas, asked only if the workload stands at 0, where an autoscaler does not raise it. Only
+/// those of the subscription count: others may have put it to rest on purpose.
+async fn least(cluster: &Cluster, key: &ObjectKey, live: &Value) -> Result<Option<i64>, ClusterError> {
+    let label = live.pointer("/metadata/labels").and_then(|labels| labels.get(SUBSCRIPTION_LABEL));
+    match (live.pointer("/spec/replicas").and_then(Value::as_i64), key.namespace(), label) {
+        (Some(0), Some(namespace), Some(label)) => {
+            let autoscalers = autoscalers(cluster, namespace, label.as_str()).await?;
+            Ok(least_replicas(&autoscalers, key))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The live autoscalers of a namespace, or those of one subscription in it.
+pub(crate) async fn autoscalers(
+    cluster: &Cluster,
+    namespace: &str,
+    subscription: Option<&str>,
+) -> Result<Vec<Value>, ClusterError> {
+    let kind = "HorizontalPodAutoscaler";
+    let label = subscription.map(|subscription| format!("{SUBSCRIPTION_LABEL}={subscription}"));
+    match cluster.list("autoscaling", "v2", kind, Some(namespace), label.as_deref()).await {
+        Err(ClusterError::NotServed { .. }) => Ok(Vec::new()),
+        answer => answer,
+    }
 }
 
 /// Whether the intent leaves the number of replicas to somebody else.

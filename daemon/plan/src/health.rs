@@ -33,15 +33,16 @@ pub enum Health {
 
 /// The health of a live object (null if it does not exist) with the pods and `ReplicaSets` of its namespace.
 ///
-/// `since` is when writing began, by the API server's clock if possible: see [`pod_failure`].
+/// `least` is as in [`status`]; `since` is when writing began, by the API server's clock if possible: see [`pod_failure`].
 pub fn health(
     object: &Value,
+    least: Option<i64>,
     replica_sets: &[Value],
     pods: &[Value],
     since: Timestamp,
     now: Timestamp,
 ) -> Health {
-    let status = status(object, now);
+    let status = status(object, least, now);
     // Until its controller has seen the newest document, a workload's pods tell of the one before.
     let seen =
         at(object, "/metadata/generation").as_i64() == at(object, "/status/observedGeneration").as_i64();

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    field::{list, matches_keys, text},
+    field::{at, list, matches_keys, text},
     key::ObjectKey,
 };
 
@@ -59,15 +59,33 @@ pub fn release_of_replicas(live: &Value, manager: &str) -> ReplicasRelease {
 }
 
 /// Keeps `spec.replicas` in an intent that hands it over to an autoscaler, until that has taken hold of the field.
-pub fn keep_replicas(intent: &mut Value, live: &Value, manager: &str) {
+///
+/// At 0 an autoscaler is switched off, so what stands there is raised to `least`, its minimum; from 1 on it does that
+/// itself.
+pub fn keep_replicas(intent: &mut Value, live: &Value, manager: &str, least: Option<i64>) {
     if intent.pointer("/spec/replicas").is_some() {
         return;
     }
-    if let ReplicasRelease::FallsToDefault { current } = release_of_replicas(live, manager)
-        && let Some(spec) = intent.get_mut("spec").and_then(Value::as_object_mut)
-    {
-        spec.insert("replicas".to_owned(), current.into());
+    let stands_still = live.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0);
+    let count = match (least, release_of_replicas(live, manager)) {
+        (Some(least), _) if stands_still && least > 0 => least,
+        (_, ReplicasRelease::FallsToDefault { current }) => current,
+        (_, ReplicasRelease::Safe) => return,
+    };
+    if let Some(spec) = intent.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert("replicas".to_owned(), count.into());
     }
+}
+
+/// The least number of replicas that live autoscalers give an object; none if none of them scales it.
+///
+/// They must be live: one that is yet to be written raises nothing, and it is written when its workload is well.
+pub fn least_replicas(autoscalers: &[Value], key: &ObjectKey) -> Option<i64> {
+    autoscalers
+        .iter()
+        .filter(|autoscaler| scales(autoscaler, key))
+        .map(|autoscaler| at(autoscaler, "/spec/minReplicas").as_i64().unwrap_or(1))
+        .max()
 }
 
 /// Whether a live autoscaler sets the number of replicas of an object; one that is being deleted does not any more.

@@ -43,7 +43,11 @@ impl Status {
 }
 
 /// The status of a live object; null stands for an object that the API server said does not exist.
-pub fn status(object: &Value, now: Timestamp) -> Status {
+///
+/// `least` is the minimum of the live autoscaler that the release has for it, see
+/// [`least_replicas`](crate::managed::least_replicas): with fewer it is not what the release asks for, whatever
+/// `spec.replicas` says.
+pub fn status(object: &Value, least: Option<i64>, now: Timestamp) -> Status {
     if object.is_null() {
         return Status::NotFound;
     }
@@ -61,10 +65,10 @@ pub fn status(object: &Value, now: Timestamp) -> Status {
         return status;
     }
     match (group, kind) {
-        ("apps", "Deployment") => deployment(object),
-        ("apps", "StatefulSet") => stateful_set(object),
+        ("apps", "Deployment") => deployment(object, least),
+        ("apps", "StatefulSet") => stateful_set(object, least),
         ("apps", "DaemonSet") => daemon_set(object),
-        ("apps", "ReplicaSet") => replica_set(object),
+        ("apps", "ReplicaSet") => replica_set(object, least),
         ("batch", "Job") => job(object),
         ("", "Pod") => pod(object, now),
         ("", "PersistentVolumeClaim") => claim(object),
@@ -120,9 +124,9 @@ fn generic_progress(object: &Value, counted: bool) -> Option<Status> {
         .map(|condition| Status::failed(Reason::Stalled, words(condition)))
 }
 
-/// `spec.replicas` with the default of the API server.
-fn wanted_replicas(object: &Value) -> i64 {
-    at(object, "/spec/replicas").as_i64().unwrap_or(1)
+/// `spec.replicas` with the default of the API server, and no less than the autoscaler's minimum.
+fn wanted_replicas(object: &Value, least: Option<i64>) -> i64 {
+    at(object, "/spec/replicas").as_i64().unwrap_or(1).max(least.unwrap_or(0))
 }
 
 /// The first count that is not reached.
@@ -131,7 +135,7 @@ fn lacking(counts: &[(i64, i64, &str)]) -> Option<Status> {
     Some(Status::progress(format!("{have} of {want} {what}")))
 }
 
-fn deployment(object: &Value) -> Status {
+fn deployment(object: &Value, least: Option<i64>) -> Status {
     let progressing = condition(object, "Progressing");
     if let Some(condition) = progressing
         && text(condition, "/reason") == "ProgressDeadlineExceeded"
@@ -141,7 +145,7 @@ fn deployment(object: &Value) -> Status {
     if at(object, "/spec/paused").as_bool() == Some(true) {
         return Status::progress("the Deployment is paused");
     }
-    let want = wanted_replicas(object);
+    let want = wanted_replicas(object, least);
     let total = number(object, "/status/replicas");
     let updated = number(object, "/status/updatedReplicas");
     let available = number(object, "/status/availableReplicas");
@@ -179,8 +183,8 @@ fn with_replica_failure(object: &Value, status: Status) -> Status {
     }
 }
 
-fn stateful_set(object: &Value) -> Status {
-    let want = wanted_replicas(object);
+fn stateful_set(object: &Value, least: Option<i64>) -> Status {
+    let want = wanted_replicas(object, least);
     let total = number(object, "/status/replicas");
     let updated = number(object, "/status/updatedReplicas");
     let counts = [
@@ -221,8 +225,8 @@ fn stateful_set(object: &Value) -> Status {
         .unwrap_or(Status::Current)
 }
 
-/// Whether the autoscaler has raised its workload to the least number of replicas. Until then the workload itself is
-/// judged by the single replica that it began with; from then on by `spec.replicas`, which the autoscaler has set.
+/// Whether the autoscaler has raised its workload to the least number of replicas. Until it is there the workload itself
+/// is judged by the single replica that it began with; from then on by `spec.replicas`, and no less than the minimum.
 /// Metrics gate nothing: an autoscaler may wait for the first ones for ever.
 fn autoscaler(object: &Value) -> Status {
     let is_off =
@@ -247,8 +251,8 @@ fn daemon_set(object: &Value) -> Status {
     lacking(&counts).unwrap_or(Status::Current)
 }
 
-fn replica_set(object: &Value) -> Status {
-    let want = wanted_replicas(object);
+fn replica_set(object: &Value, least: Option<i64>) -> Status {
+    let want = wanted_replicas(object, least);
     let total = number(object, "/status/replicas");
     let counts = [
         (total, want, "replicas are there"),

@@ -1,6 +1,7 @@
 use daemon_plan::{
+    ObjectKey,
     drift::{Drift, drift},
-    managed::{ReplicasRelease, is_applied_by, keep_replicas, release_of_replicas},
+    managed::{ReplicasRelease, is_applied_by, keep_replicas, least_replicas, release_of_replicas},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -227,6 +228,20 @@ fn lists_of_other_kinds() {
 }
 
 #[test]
+fn the_minimum_is_that_of_the_live_autoscaler_of_this_workload() {
+    let autoscaler = |name: &str, least: Value| {
+        json!({"kind": "HorizontalPodAutoscaler", "metadata": {"namespace": "shop"}, "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}, "minReplicas": least}})
+    };
+    let key = ObjectKey::new("apps", "v1", "Deployment", Some("shop"), "api").expect("a key");
+    let mut all = vec![autoscaler("web", json!(5)), autoscaler("api", json!(2))];
+    assert_eq!(least_replicas(&all, &key), Some(2));
+    all[1]["metadata"]["deletionTimestamp"] = json!("2026-07-01T10:00:00Z");
+    assert_eq!(least_replicas(&all, &key), None, "it is going");
+    assert_eq!(least_replicas(&[autoscaler("api", Value::Null)], &key), Some(1), "the API server's default");
+}
+
+#[test]
 fn replicas_are_handed_over_without_a_fall() {
     let owners = |list: &[(&str, &str)], replicas: Value| {
         let managed: Vec<Value> = list
@@ -250,13 +265,25 @@ fn replicas_are_handed_over_without_a_fall() {
         let live = owners(&list, replicas);
         assert_eq!(release_of_replicas(&live, MANAGER), expected, "{live}");
         let mut intent = json!({"spec": {"template": {}}});
-        keep_replicas(&mut intent, &live, MANAGER);
+        keep_replicas(&mut intent, &live, MANAGER, Some(2));
         let kept = intent.pointer("/spec/replicas").and_then(Value::as_i64);
         assert_eq!(kept, (expected == falls).then_some(7));
     }
     let mut own = json!({"spec": {"replicas": 3}});
-    keep_replicas(&mut own, &owners(&[ours], json!(7)), MANAGER);
+    keep_replicas(&mut own, &owners(&[ours], json!(7)), MANAGER, None);
     assert_eq!(own["spec"]["replicas"], 3, "an intent with a count keeps it");
+
+    // At 0 the autoscaler is switched off: somebody else has to raise the workload.
+    let person = ("kubectl", "Update");
+    for (replicas, least, raised) in
+        [(0, Some(2), Some(2)), (0, None, None), (0, Some(0), None), (1, Some(2), None), (3, Some(2), None)]
+    {
+        let mut intent = json!({"spec": {"template": {}}});
+        let live = owners(&[person], json!(replicas));
+        keep_replicas(&mut intent, &live, MANAGER, least);
+        let found = intent.pointer("/spec/replicas").and_then(Value::as_i64);
+        assert_eq!(found, raised, "{replicas} replicas, at least {least:?}");
+    }
 }
 
 fn value() -> impl Strategy<Value = Value> {

@@ -132,7 +132,7 @@ fn only_the_current_revision_counts() {
         pod("foreign", "x", 1, &waiting("CrashLoopBackOff")),
     ];
     assert_eq!(names(&current_pods(&deployment(3, 3), &sets, &pods)), ["new"]);
-    let judged = |pods: &[Value], workload: &Value| health(workload, &sets, pods, start(), later(5));
+    let judged = |pods: &[Value], workload: &Value| health(workload, None, &sets, pods, start(), later(5));
     assert!(matches!(judged(&pods, &deployment(3, 3)), Health::Progressing { .. }));
     let crashing = [pod("new", "r2", 1, &waiting("CrashLoopBackOff"))];
     assert!(matches!(judged(&crashing, &deployment(3, 3)), Health::Failed(_)));
@@ -142,6 +142,13 @@ fn only_the_current_revision_counts() {
     lost["status"]["conditions"][1]["lastTransitionTime"] = json!(later(30).to_string());
     assert!(matches!(judged(&[lost], &deployment(3, 3)), Health::Degraded { .. }));
     assert!(matches!(judged(&[], &Value::Null), Health::Progressing { .. }));
+    // Without pods nothing crashes; that is no health where an autoscaler has a minimum.
+    let mut stopped = deployment(3, 3);
+    stopped["spec"]["replicas"] = json!(0);
+    stopped["status"] = json!({"observedGeneration": 3});
+    assert_eq!(judged(&[], &stopped), Health::Healthy);
+    let scaled = health(&stopped, Some(2), &sets, &[], start(), later(5));
+    assert!(matches!(scaled, Health::Progressing { .. }), "{scaled:?}");
 
     let daemon_set = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"uid": "s",
         "annotations": {"deprecated.daemonset.template.generation": "2"}}});

@@ -46,7 +46,7 @@ enum Expected {
 }
 
 fn check(what: &str, object: &Value, expected: &Expected) {
-    let found = status(object, now());
+    let found = status(object, None, now());
     let fits = match (&found, expected) {
         (Status::Current, Expected::Current)
         | (Status::Terminating, Expected::Terminating)
@@ -283,6 +283,24 @@ fn other_workloads() {
         ],
     );
     table("batch/v1", "CronJob", &json!({}), vec![("always", json!({}), current())]);
+}
+
+#[test]
+fn a_scaled_workload_has_the_minimum_of_its_autoscaler() {
+    let none = json!({"observedGeneration": 3, "conditions": [
+        {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"},
+        {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]});
+    for kind in ["Deployment", "StatefulSet", "ReplicaSet"] {
+        let stopped = object("apps/v1", kind, json!({"spec": {"replicas": 0}, "status": none.clone()}));
+        assert_eq!(status(&stopped, None, now()), Status::Current, "{kind}: nobody asks for more");
+        let found = status(&stopped, Some(2), now());
+        let Status::InProgress { message } = found else { panic!("{kind}: {found:?}") };
+        assert!(message.starts_with("0 of 2 replicas are "), "{kind}: {message}");
+    }
+    let more = json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3,
+        "availableReplicas": 3, "conditions": none["conditions"]});
+    let raised = object("apps/v1", "Deployment", json!({"spec": {"replicas": 3}, "status": more}));
+    assert_eq!(status(&raised, Some(2), now()), Status::Current, "it asks for more than the minimum");
 }
 
 #[test]

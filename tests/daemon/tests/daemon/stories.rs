@@ -234,6 +234,7 @@ impl World {
         let four = self.phase(&four.digest(), |phase| phase == "Superseded").await;
         assert!(four["status"]["message"].as_str().unwrap().contains(&five.digest().to_string()), "{four}");
         self.check_replicas(&five.digest()).await;
+        self.raises_what_was_stopped().await;
         let writes = self.lab.writes(since, None).unwrap();
         let deletions: Vec<AuditEvent> = writes
             .into_iter()
@@ -247,6 +248,14 @@ impl World {
             assert!(sent["uid"].is_string() && sent["resourceVersion"].is_string(), "{deletion:#?}");
             assert!(deletion.received >= judged, "before health: {deletion:#?}, judged at {judged}");
         }
+    }
+
+    /// At 0 an autoscaler is switched off, and no pod is there that could be ill: that is not well, and is repaired.
+    async fn raises_what_was_stopped(&self) {
+        run(&self.lab, &["-n", TARGET, "scale", "deployment/api", "--replicas=0"].map(str::to_owned));
+        let two = |api: &Value| api["spec"]["replicas"] == 2 && api["status"]["readyReplicas"] == 2;
+        self.lab.wait("deployment", TARGET, "api", PATIENCE, two).await.unwrap();
+        self.ready(runs("5", "Kept")).await;
     }
 
     /// Two pods were ready before the release was kept.
