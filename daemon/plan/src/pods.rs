@@ -14,6 +14,9 @@ use crate::{
 const IMAGE_PATIENCE: SignedDuration = SignedDuration::from_secs(20);
 /// How long a container's configuration may be incomplete: the kubelet learns of a new `ConfigMap` a moment later.
 const CONFIG_PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+/// Lines and characters of a container's last words that are told.
+const LAST_LINES: usize = 3;
+const LAST_CHARACTERS: usize = 300;
 /// Restarts of a new pod that are a failure.
 const RESTARTS: i64 = 2;
 
@@ -53,7 +56,9 @@ pub(crate) fn waiting_failure(pod: &Value, now: Timestamp) -> Option<Failure> {
             }
             _ => return None,
         };
-        Some(Failure::new(reason, about(pod, container, why, text(waiting, "/message"))))
+        let message = [text(waiting, "/message").to_owned(), last_end(container).unwrap_or_default()];
+        let message: Vec<String> = message.into_iter().filter(|part| !part.is_empty()).collect();
+        Some(Failure::new(reason, about(pod, container, why, &message.join("; "))))
     })
 }
 
@@ -79,10 +84,49 @@ fn restarts(pod: &Value, since: Timestamp) -> Option<Failure> {
     }
     let container = statuses(pod).find(|container| number(container, "/restartCount") >= RESTARTS)?;
     let count = number(container, "/restartCount");
-    let code = number(container, "/lastState/terminated/exitCode");
-    let message =
-        about(pod, container, &format!("restarted {count} times"), &format!("last exit code {code}"));
+    let ended = last_end(container).unwrap_or_default();
+    let message = about(pod, container, &format!("restarted {count} times"), &ended);
     Some(Failure::new(Reason::Restarts, message))
+}
+
+/// How a container ended last, with its last words; none if it never did.
+fn last_end(container: &Value) -> Option<String> {
+    let ended = ["/state/terminated", "/lastState/terminated"]
+        .into_iter()
+        .map(|state| at(container, state))
+        .find(|ended| ended.is_object())?;
+    let mut told = format!("it ended with exit code {}", number(ended, "/exitCode"));
+    if let signal @ 1.. = number(ended, "/signal") {
+        told.push_str(&format!(", signal {signal}"));
+    }
+    // These two say no more than the code.
+    let reason = text(ended, "/reason");
+    if !matches!(reason, "" | "Error" | "Completed") {
+        told.push_str(&format!(", {reason}"));
+    }
+    match last_words(text(ended, "/message")) {
+        words if words.is_empty() => {}
+        words => told.push_str(&format!(": {words}")),
+    }
+    Some(told)
+}
+
+/// The end of what a container wrote, in one line without control characters. Indented lines are frames of a stack and
+/// the like: the error itself stands above them.
+fn last_words(message: &str) -> String {
+    let plain: String = message
+        .chars()
+        .filter(|character| matches!(character, '\n' | '\t') || !character.is_control())
+        .collect();
+    let lines: Vec<&str> = plain.lines().filter(|line| line.chars().any(char::is_alphanumeric)).collect();
+    let outer: Vec<&str> = lines.iter().copied().filter(|line| !line.starts_with([' ', '\t'])).collect();
+    let lines = if outer.is_empty() { lines } else { outer };
+    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+    let words = last.iter().map(|line| line.trim().replace('\t', " ")).collect::<Vec<_>>().join(" | ");
+    match words.char_indices().rev().nth(LAST_CHARACTERS) {
+        Some((start, _)) => format!("…{}", &words[start..]),
+        None => words,
+    }
 }
 
 /// The API server keeps whole seconds.

@@ -88,6 +88,38 @@ fn what_fails_at_once_and_what_has_time() {
 }
 
 #[test]
+fn what_a_container_said_last_is_told() {
+    let ended = |code: u8, reason: &str, words: &str| {
+        let container = json!({"name": "api", "restartCount": 1, "state": {"waiting": {
+            "reason": "CrashLoopBackOff", "message": "back-off 10s"}}, "lastState": {"terminated": {
+            "exitCode": code, "reason": reason, "message": words}}});
+        let failure = pod_failure(&pod("p", "o", 1, &container), start(), later(5)).expect("a failure");
+        let told = failure.message;
+        told.strip_prefix("container api of pod p: CrashLoopBackOff, back-off 10s; ").expect(&told).to_owned()
+    };
+    assert_eq!(ended(1, "Error", ""), "it ended with exit code 1");
+    assert_eq!(ended(137, "OOMKilled", ""), "it ended with exit code 137, OOMKilled");
+    let node = "/srv/api/main.js:3\nthrow new Error('no');\n      ^\n\nError: no\n    at Object.x (/srv/api/main.js:3:7)\n\
+        \n\nNode.js v20.19.2\n";
+    assert_eq!(
+        ended(1, "Error", node),
+        "it ended with exit code 1: throw new Error('no'); | Error: no | Node.js v20.19.2"
+    );
+    assert_eq!(ended(1, "Error", "\u{1b}[31mno\u{9b}\u{7}\r\n"), "it ended with exit code 1: [31mno");
+    assert_eq!(ended(1, "Error", "  at a\n  at b\n"), "it ended with exit code 1: at a | at b");
+    let long = ended(1, "Error", &"é".repeat(2000));
+    assert!(long.ends_with("éé") && long.contains(": …é") && long.chars().count() < 400, "{long}");
+
+    let mut restarted = running(2);
+    restarted["lastState"] = json!({"terminated": {"exitCode": 3, "signal": 9, "message": "no"}});
+    let failure = pod_failure(&pod("p", "o", 1, &restarted), start(), later(5)).expect("a failure");
+    assert!(
+        failure.message.ends_with("restarted 2 times, it ended with exit code 3, signal 9: no"),
+        "{failure}"
+    );
+}
+
+#[test]
 fn readiness_that_was_there_and_is_lost() {
     let mut lost = pod("p", "o", 0, &running(0));
     assert!(!lost_readiness(&lost), "never ready");
