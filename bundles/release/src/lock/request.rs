@@ -68,7 +68,9 @@ impl PackageRequest {
         }
         fn put_all(hasher: &mut Hasher, texts: &[&str]) {
             hasher.update(&(texts.len() as u64).to_be_bytes());
-            texts.iter().for_each(|text| put(hasher, text));
+            for text in texts {
+                put(hasher, text);
+            }
         }
         fn sorted(names: &[PackageName]) -> Vec<&str> {
             let mut names: Vec<&str> = names.iter().map(PackageName::as_str).collect();
