@@ -102,6 +102,12 @@ pub enum ClusterError {
         /// Why.
         source: daemon_plan::chunk::ChunkError,
     },
+    /// Other releases have every name that the object of this one could have.
+    #[error("the names of release {release} are taken by other releases; nothing of theirs is overwritten")]
+    NamesTaken {
+        /// The release.
+        release: registry_wire::Digest,
+    },
     /// Another process leads now; nothing more may be written.
     #[error("the lease is lost, so {object} is not written")]
     LeaseLost {

@@ -145,7 +145,30 @@ pub struct RestorePointRecord {
     pub attempt: u32,
 }
 
-/// Name of the object of a release.
+/// Name of the object of a release, unless another release has it.
 pub fn release_object_name(subscription: &str, release: &Digest) -> ShortName {
     ShortName::of(&[subscription, &release.short()])
+}
+
+/// Names that the object of a release may have, the preferred one first. Digests may agree in the digits that the first
+/// shows; the second depends on all of them.
+pub(crate) fn release_object_names(subscription: &str, release: &Digest) -> [ShortName; 2] {
+    let whole = ShortName::of(&[subscription, &release.hex()]);
+    [release_object_name(subscription, release), whole]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_that_agree_in_their_first_digits_have_names_of_their_own() {
+        let [one, two]: [Digest; 2] = ["0", "1"].map(|last| {
+            let digits = "0123456789abcdef".repeat(4);
+            format!("sha256:{}{last}", &digits[..63]).parse().unwrap()
+        });
+        let (one, two) = (release_object_names("shop", &one), release_object_names("shop", &two));
+        assert_eq!(one[0], two[0], "the names that are tried first are short");
+        assert_ne!(one[1], two[1]);
+    }
 }

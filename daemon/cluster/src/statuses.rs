@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     Cluster, ClusterError, Release, ReleaseObjectSpec, Subscription, Verb, error::status_of,
-    release_object_name,
+    release::release_object_names,
 };
 
 /// The manager of fields that people set through our commands.
@@ -87,21 +87,27 @@ impl Cluster {
         Ok(epochs.max().unwrap_or(0))
     }
 
-    /// The object of a release, made if it is not there.
+    /// The object of a release, made if it is not there. That of another release is never taken for it, however alike
+    /// their names are.
     pub async fn ensure_release(
         &self,
         subscription: &Subscription,
         digest: Digest,
     ) -> Result<Release, ClusterError> {
-        let name = release_object_name(&subscription.name_any(), &digest);
-        let object = format!("release {name}");
         let api = self.own::<Release>();
-        let found = api.get_opt(name.as_str()).await;
-        if let Some(found) =
-            found.map_err(|source| ClusterError::request(Verb::Get, object.clone(), source))?
-        {
-            return Ok(found);
+        let mut free = None;
+        for name in release_object_names(&subscription.name_any(), &digest) {
+            let found = api.get_opt(name.as_str()).await;
+            match found
+                .map_err(|source| ClusterError::request(Verb::Get, format!("release {name}"), source))?
+            {
+                Some(found) if found.spec.digest == digest => return Ok(found),
+                Some(_) => {}
+                None => free = free.or(Some(name)),
+            }
         }
+        let name = free.ok_or(ClusterError::NamesTaken { release: digest })?;
+        let object = format!("release {name}");
         self.fence().check(&object)?;
         let release = Release {
             metadata: ObjectMeta {

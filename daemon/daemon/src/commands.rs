@@ -1,12 +1,17 @@
 //! What people do through the custom resources: `bundle pin | unpin | hold | unhold | clear | status | history`.
 
-use daemon_cluster::{Cleared, Cluster, ClusterError, Hold, Pin, Release, Subscription, SubscriptionStatus};
+use daemon_cluster::{
+    Cleared, Cluster, ClusterError, Denied, Hold, Pin, Release, Subscription, SubscriptionStatus,
+};
 use daemon_plan::RolloutState;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use registry_wire::Digest;
 use serde::Serialize;
 use serde_json::json;
+
+/// How many releases are named.
+const TOLD: usize = 10;
 
 /// Why a command was not done.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +46,26 @@ pub enum CommandError {
         /// The release.
         release: Digest,
     },
+    /// The cluster has never seen the release.
+    #[error("subscription {subscription} does not know release {release}; it knows {known}")]
+    UnknownRelease {
+        /// The subscription.
+        subscription: String,
+        /// The release.
+        release: Digest,
+        /// Those that it knows, the newest first.
+        known: String,
+    },
     /// A person or a reason is missing.
     #[error("{what} is empty; say who and why, others will read it")]
     Empty {
         /// What is empty.
+        what: &'static str,
+    },
+    /// A text would change what a terminal shows of it.
+    #[error("{what} holds control characters; write it in one plain line")]
+    Control {
+        /// What holds them.
         what: &'static str,
     },
 }
@@ -59,8 +80,11 @@ impl CommandError {
             Self::NothingRuns { subscription } | Self::NotDenied { subscription, .. } => {
                 Some(format!("bundle status {subscription} --context NAME"))
             }
+            Self::UnknownRelease { .. } => Some(
+                "name one of these with --release; --unknown pins to another one all the same".to_owned(),
+            ),
             Self::Cluster { source, .. } => source.hint().map(str::to_owned),
-            Self::Empty { .. } => None,
+            Self::Empty { .. } | Self::Control { .. } => None,
         }
     }
 }
@@ -146,29 +170,103 @@ async fn change(
 }
 
 fn said(what: &'static str, text: &str) -> Result<(), CommandError> {
-    if text.trim().is_empty() { Err(CommandError::Empty { what }) } else { Ok(()) }
+    if text.trim().is_empty() {
+        Err(CommandError::Empty { what })
+    } else if text.chars().any(char::is_control) {
+        Err(CommandError::Control { what })
+    } else {
+        Ok(())
+    }
 }
 
-/// Pins a subscription to a release, or to the one that runs.
+/// What a subscription is pinned to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinChoice {
+    /// The release that runs.
+    Running,
+    /// A release that the cluster knows: it was tried here, or the channel names it.
+    Known(Digest),
+    /// Any release; whether there is one is found out when it is fetched.
+    Any(Digest),
+}
+
+/// What a subscription was pinned to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// The release.
+    pub release: Digest,
+    /// Its denial, if it failed here and no person has cleared it: then it is not rolled out.
+    pub denied: Option<Denied>,
+}
+
+/// Pins a subscription to a release.
 pub async fn pin(
     cluster: &Cluster,
     subscription: &str,
-    release: Option<Digest>,
+    choice: PinChoice,
     reason: &str,
     by: &str,
-) -> Result<Digest, CommandError> {
+) -> Result<Pinned, CommandError> {
     said("the reason", reason)?;
     said("the name of the person", by)?;
-    let digest = if let Some(release) = release {
-        release
-    } else {
-        let found = read(cluster, subscription).await?;
-        let running = found.status.and_then(|status| status.running);
-        running.ok_or_else(|| CommandError::NothingRuns { subscription: subscription.to_owned() })?.digest
+    let found = read(cluster, subscription).await?;
+    let status = found.status.clone().unwrap_or_default();
+    let release = match choice {
+        PinChoice::Any(release) => release,
+        PinChoice::Running => {
+            let nothing = || CommandError::NothingRuns { subscription: subscription.to_owned() };
+            status.running.as_ref().ok_or_else(nothing)?.digest
+        }
+        PinChoice::Known(release) => {
+            let releases = cluster
+                .releases(subscription)
+                .await
+                .map_err(|source| CommandError::Cluster { subscription: subscription.to_owned(), source })?;
+            check_known(subscription, release, &known(&status, &releases))?;
+            release
+        }
     };
-    let pin = Pin { digest, reason: reason.to_owned(), by: by.to_owned() };
+    let pin = Pin { digest: release, reason: reason.to_owned(), by: by.to_owned() };
     change(cluster, subscription, json!({ "pin": pin })).await?;
-    Ok(digest)
+    let denied = status.denied_now(&found.spec).find(|denied| denied.digest == release).cloned();
+    Ok(Pinned { release, denied })
+}
+
+/// The releases that a cluster has seen, the newest first, each with its version as far as that is known. A release
+/// that could not be fetched was perhaps never there.
+fn known(status: &SubscriptionStatus, releases: &[Release]) -> Vec<(Digest, Option<String>)> {
+    let accepted = status.accepted.iter().map(|accepted| (accepted.release, &accepted.release_version));
+    let tried = releases.iter().rev().filter_map(|release| {
+        let status = release.status.as_ref()?;
+        status.version.is_some().then_some((release.spec.digest, &status.version))
+    });
+    let mut known: Vec<(Digest, Option<String>)> = Vec::new();
+    for (digest, version) in accepted.chain(tried) {
+        if known.iter().all(|(other, _)| *other != digest) {
+            known.push((digest, version.as_ref().map(ToString::to_string)));
+        }
+    }
+    known
+}
+
+fn check_known(
+    subscription: &str,
+    release: Digest,
+    known: &[(Digest, Option<String>)],
+) -> Result<(), CommandError> {
+    if known.iter().any(|(digest, _)| *digest == release) {
+        return Ok(());
+    }
+    let named: Vec<String> = known
+        .iter()
+        .take(TOLD)
+        .map(|(digest, version)| match version {
+            Some(version) => format!("{version} {digest}"),
+            None => digest.to_string(),
+        })
+        .collect();
+    let known = if named.is_empty() { "none yet".to_owned() } else { named.join(", ") };
+    Err(CommandError::UnknownRelease { subscription: subscription.to_owned(), release, known })
 }
 
 /// Lets a subscription follow its channel again. Says whether it was pinned.
@@ -272,5 +370,54 @@ fn entry(release: Release) -> HistoryEntry {
         reason: status.reason.clone(),
         message: status.message.clone(),
         restore_points: status.restore_points,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daemon_cluster::{AcceptedRecord, ReleaseObjectSpec, ReleaseObjectStatus};
+
+    use super::*;
+
+    fn release(digest: Digest, version: Option<&str>) -> Release {
+        let spec = ReleaseObjectSpec { subscription: "shop".to_owned(), digest };
+        let version = version.map(|version| version.parse().unwrap());
+        let status = ReleaseObjectStatus { version, ..ReleaseObjectStatus::default() };
+        Release { status: Some(status), ..Release::new("shop", spec) }
+    }
+
+    #[test]
+    fn a_release_that_was_never_here_is_unknown() {
+        let [one, two, seen, absent] =
+            ["one", "two", "seen", "absent"].map(|text| Digest::of(text.as_bytes()));
+        let releases = [release(one, Some("0.1.0")), release(two, Some("0.2.0")), release(absent, None)];
+        let status = SubscriptionStatus {
+            accepted: Some(AcceptedRecord {
+                version: 3,
+                digest: Digest::of(b"record"),
+                release: seen,
+                release_version: None,
+                seen_at: Timestamp::UNIX_EPOCH,
+            }),
+            ..SubscriptionStatus::default()
+        };
+        let known = known(&status, &releases);
+        for release in [one, two, seen] {
+            check_known("shop", release, &known).unwrap();
+        }
+        // It was pinned by mistake before, and is named nowhere but in that word.
+        let text = check_known("shop", absent, &known).unwrap_err().to_string();
+        assert!(text.ends_with(&format!("it knows {seen}, 0.2.0 {two}, 0.1.0 {one}")), "{text}");
+        let text = check_known("shop", one, &[]).unwrap_err().to_string();
+        assert!(text.ends_with("it knows none yet"), "{text}");
+    }
+
+    #[test]
+    fn words_are_there_and_plain() {
+        said("the reason", "freeze, até segunda-feira").unwrap();
+        assert!(matches!(said("the reason", " "), Err(CommandError::Empty { .. })));
+        for text in ["a\u{1b}[2Jb", "a\nb", "a\u{9b}b", "\u{7}"] {
+            assert!(matches!(said("the reason", text), Err(CommandError::Control { .. })), "{text:?}");
+        }
     }
 }

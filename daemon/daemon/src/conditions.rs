@@ -1,8 +1,7 @@
 //! What people read of a subscription: conditions that say what runs, what is wanted, and what is in the way.
 
 use daemon_cluster::{
-    AcceptedRecord, ConditionStatus, RunningRelease, Subscription, SubscriptionStatus, release_object_name,
-    set_condition,
+    AcceptedRecord, ConditionStatus, RunningRelease, Subscription, SubscriptionStatus, set_condition,
 };
 use daemon_plan::{
     Health, Phase, Target,
@@ -130,9 +129,11 @@ impl Summary {
             channel: Some(channel),
             accepted: table.view.accepted.clone(),
             running,
-            rollout: table.journals.latest().map(|latest| {
-                release_object_name(&table.subscription.name_any(), &latest.release).to_string()
-            }),
+            rollout: table
+                .journals
+                .latest()
+                .and_then(|latest| table.journals.release(latest.release))
+                .map(ResourceExt::name_any),
             complete: true,
         }
     }

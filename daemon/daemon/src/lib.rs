@@ -31,8 +31,8 @@ mod write;
 
 pub use clock::Clock;
 pub use commands::{
-    CommandError, History, HistoryEntry, SubscriptionView, clear_denied, history, hold, pin, status, unhold,
-    unpin,
+    CommandError, History, HistoryEntry, PinChoice, Pinned, SubscriptionView, clear_denied, history, hold,
+    pin, status, unhold, unpin,
 };
 pub use error::DaemonError;
 pub use options::DaemonOptions;

@@ -1,6 +1,7 @@
 //! `bundle pin` and `bundle unpin`: a cluster stays on one release.
 
 use clap::Args;
+use daemon::{PinChoice, Pinned};
 use registry_wire::Digest;
 use serde::Serialize;
 
@@ -18,6 +19,9 @@ pub(crate) struct Arguments {
     /// The release; the one that runs unless given.
     #[arg(long, value_name = "DIGEST")]
     release: Option<Digest>,
+    /// Take a release that the cluster has never seen.
+    #[arg(long, requires = "release")]
+    unknown: bool,
     /// Why; others will read it.
     #[arg(long)]
     reason: String,
@@ -64,11 +68,23 @@ struct Document<'a> {
 
 /// Pins.
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), CommandError> {
-    let Arguments { subscription, release, reason, by, cluster } = arguments;
-    let release = runtime()?.block_on(async {
+    let Arguments { subscription, release, unknown, reason, by, cluster } = arguments;
+    let choice = match release {
+        None => PinChoice::Running,
+        Some(release) if *unknown => PinChoice::Any(*release),
+        Some(release) => PinChoice::Known(*release),
+    };
+    let Pinned { release, denied } = runtime()?.block_on(async {
         let cluster = cluster.connect().await?;
-        daemon::pin(&cluster, subscription, *release, reason, by).await.map_err(of_command)
+        daemon::pin(&cluster, subscription, choice, reason, by).await.map_err(of_command)
     })?;
+    if let Some(denied) = denied {
+        let clear = cluster.command(&format!("clear {subscription} {release} --reason WHY"));
+        context.report.note(&format!(
+            "warning: {release} failed here ({}) and is not tried again before a person says so: {clear}",
+            denied.reason
+        ));
+    }
     let document = Document { subscription, release: Some(release), changed: true };
     context
         .report

@@ -261,6 +261,17 @@ async fn statuses(lab: &Lab, adapter: &Cluster) {
     let release = adapter.ensure_release(&one, Digest::of(b"release")).await.unwrap();
     let again = adapter.ensure_release(&one, Digest::of(b"release")).await.unwrap();
     assert_eq!(release.metadata.uid, again.metadata.uid);
+    // A digest that agrees in the digits of the name is another release all the same.
+    let mut digits = Digest::of(b"release").to_string();
+    let last = if digits.ends_with('0') { '1' } else { '0' };
+    digits.pop();
+    digits.push(last);
+    let alike: Digest = digits.parse().unwrap();
+    for _ in 0..2 {
+        let other = adapter.ensure_release(&one, alike).await.unwrap();
+        assert_ne!(release.metadata.uid, other.metadata.uid);
+        assert_eq!(other.spec.digest, alike);
+    }
     // The daemon cannot change what people write.
     let change = adapter.change_subscription("statuses", json!({ "pollSeconds": 5 })).await.unwrap_err();
     assert!(change.is_forbidden(), "{change}");

@@ -3,9 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use bundles_trust::Action;
-use daemon::{clear_denied, history, pin, unpin};
+use daemon::{CommandError, PinChoice, clear_denied, history, pin, unpin};
 use daemon_cluster::release_object_name;
 use jiff::Timestamp;
+use registry_wire::Digest;
 use serde_json::{Value, json};
 use test_cluster::program;
 use test_daemon::{
@@ -150,7 +151,7 @@ async fn a_cluster_keeps_itself_right() {
 
     // A release whose image is missing is refused before any write.
     let since = Timestamp::now();
-    let missing = (registry_wire::Digest::of(b"missing"), 1000);
+    let missing = (Digest::of(b"missing"), 1000);
     let five = shop
         .release("5", vec![api(missing, "five", std::slice::from_ref(&ready), 60), cache(redis)], true)
         .await
@@ -172,8 +173,12 @@ async fn a_cluster_keeps_itself_right() {
     .unwrap();
 
     // A pinned cluster sees the next release and stays where it is.
-    let pinned = pin(&lab.person(), "shop", None, "inventory", "alice").await.unwrap();
-    assert_eq!(pinned, two.digest());
+    let pinned = pin(&lab.person(), "shop", PinChoice::Running, "inventory", "alice").await.unwrap();
+    assert_eq!((pinned.release, pinned.denied), (two.digest(), None));
+    let mistyped = PinChoice::Known(Digest::of(b"mistyped"));
+    let error = pin(&lab.person(), "shop", mistyped, "inventory", "alice").await.unwrap_err();
+    assert!(matches!(error, CommandError::UnknownRelease { .. }), "{error}");
+    assert!(error.to_string().contains(&two.digest().to_string()), "{error}");
     let seven = shop.release("7", parts("seven", 60, std::slice::from_ref(&ready)), true).await.unwrap();
     shop.promote(&seven, Action::Promote).await.unwrap();
     let object = lab
@@ -199,14 +204,14 @@ async fn a_cluster_keeps_itself_right() {
     assert_eq!(object["status"]["accepted"]["releaseVersion"], "7");
 
     // What cannot be fetched says why for as long as it waits.
-    pin(&lab.person(), "shop", Some(seven.digest()), "a try", "alice").await.unwrap();
+    pin(&lab.person(), "shop", PinChoice::Known(seven.digest()), "a try", "alice").await.unwrap();
     let address = registry.address().to_string();
     lab.wait("subscription", HOME, "shop", PATIENCE, |object| {
         condition(object, "Progressing")["message"].as_str().is_some_and(|text| text.contains(&address))
     })
     .await
     .unwrap();
-    pin(&lab.person(), "shop", Some(two.digest()), "inventory", "alice").await.unwrap();
+    pin(&lab.person(), "shop", PinChoice::Known(two.digest()), "inventory", "alice").await.unwrap();
     lab.wait("subscription", HOME, "shop", PATIENCE, runs("2", "Pinned")).await.unwrap();
 
     for entry in history(&lab.person(), "shop").await.unwrap().entries {
@@ -233,7 +238,7 @@ fn check_restore_point(lab: &Lab, name: &str, digest: &str) {
     let number: u8 = inside.rsplit(|end: char| !end.is_ascii_digit()).next().unwrap().parse().unwrap();
     let path = node.volume(number).join(format!("{name}.rdb"));
     let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(registry_wire::Digest::of(&bytes).to_string(), digest);
+    assert_eq!(Digest::of(&bytes).to_string(), digest);
     let checked = std::process::Command::new("redis-check-rdb").arg(&path).output().unwrap();
     let text = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(checked.status.success() && text.contains("1 keys read"), "{text}");
