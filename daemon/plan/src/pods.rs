@@ -95,20 +95,18 @@ fn last_end(container: &Value) -> Option<String> {
         .into_iter()
         .map(|state| at(container, state))
         .find(|ended| ended.is_object())?;
-    let mut told = format!("it ended with exit code {}", number(ended, "/exitCode"));
+    let mut told = vec![format!("it ended with exit code {}", number(ended, "/exitCode"))];
     if let signal @ 1.. = number(ended, "/signal") {
-        told.push_str(&format!(", signal {signal}"));
+        told.push(format!("signal {signal}"));
     }
-    // These two say no more than the code.
+    // These say no more than the code.
     let reason = text(ended, "/reason");
     if !matches!(reason, "" | "Error" | "Completed") {
-        told.push_str(&format!(", {reason}"));
+        told.push(reason.to_owned());
     }
-    match last_words(text(ended, "/message")) {
-        words if words.is_empty() => {}
-        words => told.push_str(&format!(": {words}")),
-    }
-    Some(told)
+    let told = told.join(", ");
+    let words = last_words(text(ended, "/message"));
+    Some(if words.is_empty() { told } else { format!("{told}: {words}") })
 }
 
 /// The end of what a container wrote, in one line without control characters. Indented lines are frames of a stack and
