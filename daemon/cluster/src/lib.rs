@@ -45,7 +45,7 @@ pub use objects::{DeleteOutcome, Present};
 pub use permissions::{PERMISSIONS, PermissionReason, PermissionScope};
 pub use release::{
     DocumentPart, Release, ReleaseObjectSpec, ReleaseObjectStatus, ReleasePlace, RestorePointRecord,
-    release_object_name,
+    release_object_name, release_title,
 };
 pub use security::{container_security, pod_security};
 pub use subscription::{

@@ -145,6 +145,15 @@ pub struct RestorePointRecord {
     pub attempt: u32,
 }
 
+/// What a release is called in messages and tables: `0.1.0@af119116f9cc`. The version alone does not tell releases
+/// apart, since many may have the same.
+pub fn release_title(version: Option<&ReleaseVersion>, release: &Digest) -> String {
+    match version {
+        Some(version) => format!("{version}@{}", release.short()),
+        None => release.short(),
+    }
+}
+
 /// Name of the object of a release, unless another release has it.
 pub fn release_object_name(subscription: &str, release: &Digest) -> ShortName {
     ShortName::of(&[subscription, &release.short()])

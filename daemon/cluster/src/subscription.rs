@@ -25,7 +25,7 @@ const DIGEST_PATTERN: &str = "^sha256:[0-9a-f]{64}$";
     category = "bundle",
     doc = "What a namespace of this cluster runs: the release that a channel names.",
     printcolumn(name = "Channel", type_ = "string", json_path = ".spec.channel"),
-    printcolumn(name = "Release", type_ = "string", json_path = ".status.running.version"),
+    printcolumn(name = "Release", type_ = "string", json_path = ".status.running.title"),
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -36,7 +36,7 @@ const DIGEST_PATTERN: &str = "^sha256:[0-9a-f]{64}$";
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
-    printcolumn(name = "Seen", type_ = "string", json_path = ".status.accepted.releaseVersion"),
+    printcolumn(name = "Seen", type_ = "string", json_path = ".status.accepted.title"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Message",
@@ -298,6 +298,9 @@ pub struct AcceptedRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub release_version: Option<ReleaseVersion>,
+    /// What it is called in tables, see [`release_title`](crate::release_title).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// When it was seen here first.
     #[schemars(with = "String")]
     pub seen_at: Timestamp,
@@ -313,6 +316,9 @@ pub struct RunningRelease {
     /// Its version.
     #[schemars(with = "String")]
     pub version: ReleaseVersion,
+    /// What it is called in tables, see [`release_title`](crate::release_title).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// Since when it is kept.
     #[schemars(with = "String")]
     pub since: Timestamp,

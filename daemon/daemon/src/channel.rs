@@ -9,7 +9,7 @@ use bundles_trust::{
     Action, Channel as ChannelId, Decision, Reason, RecordLink, SignedRecord, SignedRoot, TrustFloor,
     TrustRoot, TrustedRoot, decide, standing,
 };
-use daemon_cluster::{AcceptedRecord, Cluster, StoredFloor, Subscription};
+use daemon_cluster::{AcceptedRecord, Cluster, StoredFloor, Subscription, release_title};
 use daemon_plan::target::Channel;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -128,6 +128,7 @@ impl ChannelFollower {
                 version: document.version,
                 digest: record.digest(),
                 release: document.release.digest,
+                title: Some(release_title(Some(&document.release.version), &document.release.digest)),
                 release_version: Some(document.release.version.clone()),
                 seen_at: memory.seen_at.unwrap_or(now),
             }

@@ -397,6 +397,7 @@ mod tests {
                 digest: Digest::of(b"record"),
                 release: seen,
                 release_version: None,
+                title: None,
                 seen_at: Timestamp::UNIX_EPOCH,
             }),
             ..SubscriptionStatus::default()

@@ -1,7 +1,8 @@
 //! What people read of a subscription: conditions that say what runs, what is wanted, and what is in the way.
 
 use daemon_cluster::{
-    AcceptedRecord, ConditionStatus, RunningRelease, Subscription, SubscriptionStatus, set_condition,
+    AcceptedRecord, ConditionStatus, RunningRelease, Subscription, SubscriptionStatus, release_title,
+    set_condition,
 };
 use daemon_plan::{
     Health, Phase, Target,
@@ -60,11 +61,12 @@ impl Summary {
         let running = kept.and_then(|state| {
             let release = table.journals.release(state.release)?;
             let version = release.status.as_ref()?.version.clone()?;
-            Some(RunningRelease { digest: state.release, version, since: state.since })
+            let title = Some(release_title(Some(&version), &state.release));
+            Some(RunningRelease { digest: state.release, version, title, since: state.since })
         });
         let mut runs = running.as_ref().map_or_else(
             || "nothing runs yet".to_owned(),
-            |running| format!("release {} runs", running.version),
+            |running| format!("release {} runs", release_title(Some(&running.version), &running.digest)),
         );
         if kept.is_some_and(|kept| table.journals.place(kept.release, &table.subscription) != spec.place()) {
             runs.push_str(
@@ -197,9 +199,8 @@ fn readiness(table: &Table, work: Option<&Work>, runs: &str, trouble: Option<&st
             };
             let seen = match (&table.target, &table.view.accepted) {
                 (Target::Pinned { current, .. }, Some(accepted)) if accepted.release != *current => {
-                    let version =
-                        accepted.release_version.as_ref().map(ToString::to_string).unwrap_or_default();
-                    format!("; the channel names release {version} ({})", accepted.release)
+                    let named = release_title(accepted.release_version.as_ref(), &accepted.release);
+                    format!("; the channel names release {named}")
                 }
                 _ => String::new(),
             };
@@ -302,6 +303,7 @@ pub(crate) fn describe_status(
 mod tests {
     use std::collections::BTreeMap;
 
+    use daemon_cluster::{Release, ReleaseObjectSpec, ReleaseObjectStatus};
     use daemon_plan::{Inventory, RolloutPlan, RolloutState, inventory::Live};
     use registry_wire::Digest;
     use serde_json::json;
@@ -320,6 +322,29 @@ mod tests {
             view: ChannelView { channel: Channel::Unknown, accepted: None, trouble: None },
             target: Target::Keep { current },
         }
+    }
+
+    #[test]
+    fn releases_of_one_version_are_told_apart() {
+        let release = Digest::of(b"release");
+        let now = Timestamp::UNIX_EPOCH;
+        let kept = RolloutState { phase: Phase::Kept, ..RolloutState::start(release, 1, None, now) };
+        let stored = ReleaseObjectStatus {
+            version: Some("0.1.0".parse().unwrap()),
+            journal: Some(kept.clone()),
+            ..ReleaseObjectStatus::default()
+        };
+        let spec = ReleaseObjectSpec { subscription: "shop".to_owned(), digest: release };
+        let mut table = table(release);
+        table.journals = Journals::with(vec![Release { status: Some(stored), ..Release::new("r", spec) }]);
+        let work = Work::new(kept, now);
+        let summary = Summary::of(&table, Some(&work), None);
+        let status = describe_status(&SubscriptionStatus::default(), &table.subscription, summary, now);
+        let title = format!("0.1.0@{}", release.short());
+        let ready = &status.conditions.iter().find(|one| one.kind == "Ready").unwrap().message;
+        assert!(ready.starts_with(&format!("release {title} runs")), "{ready}");
+        assert_eq!(status.running.unwrap().title, Some(title), "the column of `kubectl get`");
+        assert_eq!(status.rollout.as_deref(), Some("r"), "the object as it is named");
     }
 
     #[test]

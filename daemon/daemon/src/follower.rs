@@ -8,7 +8,7 @@ use std::{
 
 use bundles_objects::{Binding, NamespaceName, RegistryMap, SubscriptionName};
 use daemon_cluster::{
-    Cluster, EventKind, Events, RegistryEndpoint, RegistryScheme, ReleasePlace, Subscription,
+    Cluster, EventKind, Events, RegistryEndpoint, RegistryScheme, ReleasePlace, Subscription, release_title,
 };
 use daemon_plan::{
     Phase, RolloutState, Step, Target, decide_target, next,
@@ -332,7 +332,7 @@ impl Follower {
     pub(crate) async fn tell(&self, table: &Table, state: &RolloutState) {
         let release = table.journals.release(state.release);
         let version = release.and_then(|release| release.status.as_ref()?.version.as_ref());
-        let name = version.map_or_else(|| state.release.to_string(), ToString::to_string);
+        let name = release_title(version, &state.release);
         let (_, message) = told(state);
         let kind = if message.is_some() { EventKind::Warning } else { EventKind::Normal };
         let message = message.map_or_else(String::new, |message| format!(": {message}"));

@@ -295,6 +295,13 @@ pub(crate) fn told(state: &RolloutState) -> (Option<String>, Option<String>) {
 }
 
 #[cfg(test)]
+impl Journals {
+    pub(crate) fn with(releases: Vec<Release>) -> Self {
+        Self { releases, epoch: 1 }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use daemon_cluster::ReleaseObjectSpec;
 

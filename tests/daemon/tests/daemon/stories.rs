@@ -182,7 +182,7 @@ impl World {
         let person = self.lab.person();
         let is_as_installed = |object: &Value| {
             let message = condition(object, "Ready")["message"].as_str().unwrap_or_default();
-            message.contains("release 3 runs as it was installed")
+            message.contains("release 3@") && message.contains(" runs as it was installed")
         };
         let mirror = json!({ "registryMap": { "registry": NODE_REGISTRY, "prefix": "mirror" } });
         person.change_subscription("shop", mirror).await.unwrap();
