@@ -53,6 +53,19 @@ impl Report {
     }
 }
 
+/// A text for a terminal: control characters are escaped, since they could change what is shown of it.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            plain.extend(character.escape_default());
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
+}
+
 /// A length in bytes for people: `12.3 MB`.
 pub(crate) fn bytes(length: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];

@@ -170,6 +170,7 @@ fn read_report(
                 size: confirmed.size,
                 digest: confirmed.digest,
                 attempt: request.attempt,
+                taken: job.status.as_ref().and_then(|status| Some(status.completion_time.as_ref()?.0)),
             },
             forgotten: job::forgotten(job),
         },

@@ -143,6 +143,10 @@ pub struct RestorePointRecord {
     pub digest: Digest,
     /// The attempt that it was taken for.
     pub attempt: u32,
+    /// When it was confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub taken: Option<Timestamp>,
 }
 
 /// What a release is called in messages and tables: `0.1.0@af119116f9cc`. The version alone does not tell releases

@@ -317,6 +317,7 @@ mod tests {
             size: 1,
             digest,
             attempt: 1,
+            taken: None,
         });
         let status = ReleaseObjectStatus {
             sequence,

@@ -2,11 +2,14 @@
 
 use clap::Args;
 use daemon::{History, SubscriptionView};
+use daemon_cluster::Condition;
+use jiff::Timestamp;
 
 use crate::{
     cluster::{ClusterChoice, of_command},
     command::{Context, runtime},
     error::{CommandError, Kind, OfKind as _},
+    report,
 };
 
 /// Show what a cluster runs, what its channels name, and why that differs.
@@ -46,10 +49,8 @@ fn status_lines(views: &[SubscriptionView]) -> String {
         lines.push(format!("{}: channel {}, namespace {}", view.name, view.channel, view.namespace));
         match &status.running {
             Some(running) => {
-                lines.push(format!(
-                    "  runs     {} {} since {}",
-                    running.version, running.digest, running.since
-                ));
+                let since = to_the_second(running.since);
+                lines.push(format!("  runs     {} {} since {since}", running.version, running.digest));
             }
             None => lines.push("  runs     nothing yet".to_owned()),
         }
@@ -67,13 +68,22 @@ fn status_lines(views: &[SubscriptionView]) -> String {
             lines.push(format!("  denied   {} {}: {}", denied.digest, denied.reason, denied.message));
         }
         for condition in &status.conditions {
-            lines.push(format!(
-                "  {:<16} {:?}  {}: {}",
-                condition.kind, condition.status, condition.reason, condition.message
-            ));
+            let Condition { kind, status, reason, message, .. } = condition;
+            let why = if message.is_empty() { reason.clone() } else { format!("{reason}: {message}") };
+            lines.push(format!("  {kind:<16} {status:?}  {why}"));
         }
     }
-    lines.join("\n")
+    shown(&lines)
+}
+
+/// Lines for a terminal. What people and containers wrote may hold anything, so control characters are escaped.
+fn shown(lines: &[String]) -> String {
+    lines.iter().map(|line| report::plain(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// A time for people, to the second.
+fn to_the_second(time: Timestamp) -> String {
+    format!("{time:.0}")
 }
 
 /// Shows the history.
@@ -89,7 +99,7 @@ fn history_lines(history: &History) -> String {
     let mut lines = Vec::new();
     for entry in &history.entries {
         let version = entry.version.clone().unwrap_or_default();
-        let started = entry.started.map(|started| started.to_string()).unwrap_or_default();
+        let started = entry.started.map(to_the_second).unwrap_or_default();
         lines.push(format!(
             "{started}  {version} {} attempt {}: {}",
             entry.digest, entry.attempt, entry.phase
@@ -98,8 +108,71 @@ fn history_lines(history: &History) -> String {
             lines.push(format!("    {message}"));
         }
         for point in &entry.restore_points {
-            lines.push(format!("    restore point {}", serde_json::to_string(point).unwrap_or_default()));
+            let taken = point.taken.map_or_else(String::new, |taken| format!(", {}", to_the_second(taken)));
+            lines.push(format!("    restore point {}, {}{taken}", point.name, report::bytes(point.size)));
         }
     }
-    if lines.is_empty() { "no rollouts yet".to_owned() } else { lines.join("\n") }
+    if lines.is_empty() { "no rollouts yet".to_owned() } else { shown(&lines) }
+}
+
+#[cfg(test)]
+mod tests {
+    use daemon::HistoryEntry;
+    use serde_json::json;
+
+    use super::*;
+
+    const DIGEST: &str = "sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    const AT: &str = "2026-11-25T15:23:49.073702804Z";
+
+    #[test]
+    fn a_status_is_plain_text() {
+        let status = serde_json::from_value(json!({
+            "running": { "digest": DIGEST, "version": "0.1.0", "since": AT },
+            "conditions": [
+                { "type": "Ready", "status": "True", "reason": "Kept", "message": "release 0.1.0 runs",
+                  "lastTransitionTime": AT },
+                { "type": "Held", "status": "False", "reason": "NotHeld", "message": "", "lastTransitionTime": AT },
+            ],
+        }));
+        let pin = json!({ "digest": DIGEST, "reason": "\u{1b}[2Jno\nReady", "by": "a\u{9b}lice" });
+        let view = SubscriptionView {
+            name: "shop".to_owned(),
+            channel: "shop/dev".to_owned(),
+            namespace: "shop".to_owned(),
+            pin: serde_json::from_value(pin).unwrap(),
+            hold: None,
+            status: status.unwrap(),
+        };
+        let expected = format!(
+            "shop: channel shop/dev, namespace shop\n  runs     0.1.0 {DIGEST} since 2026-11-25T15:23:49Z\n  pinned   \
+             {DIGEST} by a\\u{{9b}}lice: \\u{{1b}}[2Jno\\nReady\n  Ready            True  Kept: release 0.1.0 runs\n  \
+             Held             False  NotHeld"
+        );
+        assert_eq!(status_lines(&[view]), expected);
+    }
+
+    #[test]
+    fn a_history_names_restore_points() {
+        let point = json!({ "service": "cache", "name": "pre-0001-1-cache", "volume": "bundle-backup",
+            "size": 1_250_000, "digest": DIGEST, "attempt": 1, "taken": "2026-11-25T15:23:40Z" });
+        let mut before = point.clone();
+        before.as_object_mut().unwrap().remove("taken");
+        let entry = HistoryEntry {
+            digest: DIGEST.parse().unwrap(),
+            version: Some("0.1.0".to_owned()),
+            phase: "Kept".to_owned(),
+            attempt: 1,
+            started: Some(AT.parse().unwrap()),
+            since: None,
+            reason: None,
+            message: None,
+            restore_points: serde_json::from_value(json!([point, before])).unwrap(),
+        };
+        let expected = format!(
+            "2026-11-25T15:23:49Z  0.1.0 {DIGEST} attempt 1: Kept\n    restore point pre-0001-1-cache, 1.3 MB, \
+             2026-11-25T15:23:40Z\n    restore point pre-0001-1-cache, 1.3 MB"
+        );
+        assert_eq!(history_lines(&History { entries: vec![entry] }), expected);
+    }
 }
