@@ -117,7 +117,11 @@ pub enum Identity {
     /// User 1000, group 100, without any capability.
     User,
     /// User and group 0 of the sandbox, able to change owners and modes inside it and nothing outside. When the caller
-    /// is root there are 65,536 users inside; else this one only, and to give a file to another fails.
+    /// is root there are 65,536 users inside, each with its own limit of processes; else this one only, and to give a
+    /// file to another fails.
+    ///
+    /// It may set set-user-id, and what it writes belongs to the caller outside: changes and writable folders have to
+    /// lie below a folder that nobody else enters.
     Root,
 }
 
