@@ -1,7 +1,8 @@
 //! The oracle: our trees equal those of the real dpkg, which mmdebstrap drives with the same versions, path by path:
 //! kind, mode, owner by name, link target, content. What may differ is listed, each path with its reason.
 //!
-//! Needs root or user namespaces, and the machine's apt configuration. Debian packages: mmdebstrap, apt, libc-bin.
+//! Needs root, which mounts copies of a system, and the machine's apt configuration. Debian packages: mmdebstrap, apt,
+//! libc-bin, mount.
 
 #![allow(clippy::unwrap_used, reason = "the functions that the tests share may panic too")]
 

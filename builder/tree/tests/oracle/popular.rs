@@ -14,6 +14,7 @@ use crate::{
 };
 
 /// What came of one set of packages.
+#[cfg_attr(not(feature = "popular"), allow(dead_code, reason = "the whole run writes all of it down"))]
 pub(crate) struct Row {
     pub(crate) suite: &'static str,
     /// The packages that were asked for.

@@ -67,6 +67,13 @@ fn earlier() -> BTreeMap<(String, String), String> {
     .collect()
 }
 
+/// What the table that was written before says of all packages.
+fn earlier_shares() -> String {
+    let text = fs::read_to_string(table_path()).unwrap_or_default();
+    let lines = text.lines().filter(|line| line.contains(" packages were seen"));
+    lines.map(|line| format!("{line}\n\n")).collect()
+}
+
 fn write(rows: &BTreeMap<(String, String), String>, missing: usize, shares: &str) {
     let outcome = |word: &str| {
         let is = |line: &&String| line.split('|').nth(7).is_some_and(|cell| cell.trim().contains(word));
@@ -177,7 +184,7 @@ fn popular() {
                         }
                     }
                     rows.insert(key, line);
-                    write(&rows, missing_of(&systems, &rows), "");
+                    write(&rows, missing_of(&systems, &rows), &earlier_shares());
                 }
                 Err(why) => println!("{suite} {}: apt refuses: {why}", set.join(" ")),
             }
