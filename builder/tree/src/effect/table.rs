@@ -9,10 +9,9 @@ use serde::Deserialize;
 use super::verb::Verb;
 
 /// The table's files.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 10] = [
     ("base.toml", include_str!("../../effects/base.toml")),
     ("essential.toml", include_str!("../../effects/essential.toml")),
-    ("transitions.toml", include_str!("../../effects/transitions.toml")),
     ("redis.toml", include_str!("../../effects/redis.toml")),
     ("nodejs.toml", include_str!("../../effects/nodejs.toml")),
     ("system.toml", include_str!("../../effects/system.toml")),
