@@ -196,7 +196,7 @@ fn add(found: &mut Locations, uri: &str, suites: &[String]) {
 fn signed_by(value: &str, found: &mut Locations) {
     if value.trim_ascii_start().starts_with("-----BEGIN") {
         // An empty line is written as a dot.
-        let lines = value.lines().map(|line| line.trim_ascii());
+        let lines = value.lines().map(str::trim_ascii);
         let lines: Vec<&str> = lines.map(|line| if line == "." { "" } else { line }).collect();
         found.keys.push(KeySource::Inline(lines.join("\n") + "\n"));
         return;

@@ -150,7 +150,7 @@ pub enum LockingError {
         /// The suite.
         suite: SuiteName,
         /// Why.
-        source: PackagesError,
+        source: Box<PackagesError>,
     },
     /// Recipes with other suites beside a suite take two versions of one package from it.
     #[error("recipe {recipe} takes {package} {version}, but another recipe takes {other} of the same suite")]
@@ -283,9 +283,9 @@ pub async fn lock(
         lock.suites.push(suite.locked);
     }
     // Recipes of the same suites and architecture share what is read of the indices.
-    let mut groups: BTreeMap<(Vec<SuiteName>, Architecture), Vec<(PackageRequest, Kept)>> = BTreeMap::new();
+    let mut groups = BTreeMap::<_, Vec<_>>::new();
     for request in requests {
-        let suites = request.suites().cloned().collect();
+        let suites: Vec<SuiteName> = request.suites().cloned().collect();
         let group = groups.entry((suites, request.architecture.clone())).or_default();
         group.push((request.clone(), kept(options.update, request, existing)));
     }

@@ -112,7 +112,7 @@ pub enum SolveError {
         /// The suite.
         suite: SuiteName,
         /// What is wrong with it.
-        source: PackagesError,
+        source: Box<PackagesError>,
     },
 }
 
@@ -172,7 +172,11 @@ pub(crate) fn solve(
 }
 
 fn index_error(request: &PackageRequest, source: PackagesError) -> SolveError {
-    SolveError::Index { recipe: request.recipe.clone(), suite: request.suite.clone(), source }
+    SolveError::Index {
+        recipe: request.recipe.clone(),
+        suite: request.suite.clone(),
+        source: Box::new(source),
+    }
 }
 
 /// A set in which all relations hold: the one that a walk finds, else one that the solver searches.

@@ -63,10 +63,10 @@ API_URL = { config = "api_url" }
     ),
 ];
 
-fn folder(changed: usize, text: String) -> PlatformFolder {
+fn folder(changed: usize, text: &str) -> PlatformFolder {
     let mut folder = PlatformFolder::default();
     for (index, (name, good)) in FILES.iter().enumerate() {
-        let text = if index == changed { text.clone() } else { (*good).to_owned() };
+        let text = if index == changed { text.to_owned() } else { (*good).to_owned() };
         folder.entries.insert((*name).to_owned(), FolderEntry::Text(text));
     }
     folder
@@ -74,7 +74,7 @@ fn folder(changed: usize, text: String) -> PlatformFolder {
 
 #[test]
 fn the_files_that_are_broken_below_are_good() {
-    let platform = Platform::parse(&folder(FILES.len(), String::new())).unwrap();
+    let platform = Platform::parse(&folder(FILES.len(), "")).unwrap();
     let request = platform.recipe(&"web".parse().unwrap()).unwrap().package_request();
     let suites: Vec<&str> = request.suites().map(bundles_release::lock::SuiteName::as_str).collect();
     assert_eq!(suites, ["bookworm", "bookworm-security"]);
@@ -103,14 +103,14 @@ proptest! {
                 _ => text.truncate(at.max(1)),
             }
         }
-        if let Err(problems) = Platform::parse(&folder(file, text.into_iter().collect())) {
+        if let Err(problems) = Platform::parse(&folder(file, &text.into_iter().collect::<String>())) {
             prop_assert!(problems.to_string().contains("-->"));
         }
     }
 
     #[test]
     fn any_text(file in 0..FILES.len(), text in "(?s).{0,80}|[\\[\\]a-z =\"'{},.\\n0-9#-]{0,60}") {
-        if let Err(problems) = Platform::parse(&folder(file, text)) {
+        if let Err(problems) = Platform::parse(&folder(file, &text)) {
             prop_assert!(problems.to_string().contains("-->"));
         }
     }

@@ -209,7 +209,10 @@ pub(super) fn solve(
     let mut packages = Packages::default();
     for (text, place) in &texts {
         let added = packages.add(text, *place);
-        added.map_err(|source| LockingError::Packages { suite: place.suite.clone(), source })?;
+        added.map_err(|source| LockingError::Packages {
+            suite: place.suite.clone(),
+            source: Box::new(source),
+        })?;
     }
     times.parse = started.elapsed();
     times.packages = packages.len();

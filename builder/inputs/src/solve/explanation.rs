@@ -138,9 +138,10 @@ impl<'a> Teller<'_, 'a> {
     }
 
     fn exclusion(&self, one: usize, other: usize) -> Result<String, PackagesError> {
-        let excludes = self.entry(one).excludes()?;
-        let mut excluded = excludes.iter().flatten();
-        let excluded = excluded.find(|alternative| self.packages.satisfying(alternative).any(|e| e == other));
+        let relations = self.entry(one).excludes()?;
+        let mut alternatives = relations.iter().flatten();
+        let excluded =
+            alternatives.find(|alternative| self.packages.satisfying(alternative).any(|e| e == other));
         let by = match excluded {
             Some(alternative) if alternative.name == self.entry(other).name => alternative.to_string(),
             Some(alternative) => format!("{alternative}, which {} provides", self.entry(other).name),
@@ -172,7 +173,7 @@ impl<'a> Teller<'_, 'a> {
             });
             let group = group.unwrap_or_default();
             let wanted: Vec<String> = group.iter().map(ToString::to_string).collect();
-            text += &format!("; {} needs {}", self.shown(pair[0]), wanted.join(" | "));
+            text.extend(["; ", &self.shown(pair[0]), " needs ", &wanted.join(" | ")]);
         }
         Ok((path, text))
     }

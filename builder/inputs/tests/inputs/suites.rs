@@ -13,11 +13,11 @@ fn versions(lock: &Lock) -> Vec<String> {
 
 /// The archive's packages, some with other versions.
 fn with(changes: &[(&str, &'static str)]) -> Vec<Package> {
-    let changed = |package: &Package| {
+    let altered = |package: &Package| {
         let change = changes.iter().find(|(name, _)| *name == package.name);
         Package { version: change.map_or(package.version, |(_, version)| version), ..*package }
     };
-    PACKAGES.iter().map(changed).collect()
+    PACKAGES.iter().map(altered).collect()
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn takes_the_newest_of_several_suites() -> Result<()> {
     bench.policies.push(policy);
     let updates = vec!["stable-security".parse()?];
     let asked = PackageRequest { updates, ..request("stable", &["redis-server", "mawk"], false) };
-    let lock = bench.lock(&[asked.clone()], None).await?.lock;
+    let lock = bench.lock(std::slice::from_ref(&asked), None).await?.lock;
     assert_eq!(
         versions(&lock),
         [
@@ -123,7 +123,7 @@ async fn moves_only_what_is_named_and_nothing_that_is_held() -> Result<()> {
     let archive = Archive::write(&signer, &GOOD, PACKAGES)?;
     let mut bench = Bench::of(&archive, &[&signer])?;
     let asked = request("stable", &["redis-server", "mawk"], false);
-    let old = bench.lock(&[asked.clone()], None).await?.lock;
+    let old = bench.lock(std::slice::from_ref(&asked), None).await?.lock;
     // The newer suite still has the old versions beside the new.
     let mut packages = with(&[("libc6", "2.37"), ("mawk", "1.4"), ("redis-server", "5:8.0")]);
     packages.extend(
@@ -140,7 +140,7 @@ async fn moves_only_what_is_named_and_nothing_that_is_held() -> Result<()> {
             .collect()
     };
     bench.only = vec!["mawk".parse()?];
-    let lock = bench.lock(&[asked.clone()], Some(&old)).await?.lock;
+    let lock = bench.lock(std::slice::from_ref(&asked), Some(&old)).await?.lock;
     assert_eq!(moved(&lock), ["mawk 1.3 -> 1.4"]);
     assert_ne!(lock.suites[0].date, old.suites[0].date, "the suite moves on all the same");
     bench.only.clear();

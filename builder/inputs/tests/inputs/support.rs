@@ -164,9 +164,9 @@ impl Form {
             }
             Self::Zst => packed = zstd::encode_all(text, 3)?,
             Self::Gz => {
-                let mut packer = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
-                packed.resize(packer.gzip_compress_bound(text.len()), 0);
-                let length = packer.gzip_compress(text, &mut packed)?;
+                let mut encoder = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
+                packed.resize(encoder.gzip_compress_bound(text.len()), 0);
+                let length = encoder.gzip_compress(text, &mut packed)?;
                 packed.truncate(length);
             }
             Self::Plain => packed = text.to_vec(),

@@ -78,8 +78,8 @@ async fn who_moves_tags_moves_nothing_else() {
     let object = lab.wait("subscription", HOME, "shop", PATIENCE, &told).await.unwrap();
     let ready_now = condition(&object, "Ready");
     assert_eq!(ready_now["reason"], "Refused", "{ready_now}");
-    let runs = format!("release 1@{} runs", one.digest().short());
-    assert!(ready_now["message"].as_str().unwrap().contains(&runs), "{ready_now}");
+    let told = format!("release 1@{} runs", one.digest().short());
+    assert!(ready_now["message"].as_str().unwrap().contains(&told), "{ready_now}");
     let stranger = PrivateKey::generate(&mut SystemRandomness).unwrap();
     shop.put(&sign(&next, &[&stranger]).unwrap(), [shop.channel().tag()]).await.unwrap();
     lab.wait("subscription", HOME, "shop", PATIENCE, doubts("WrongKey", "")).await.unwrap();
