@@ -108,8 +108,11 @@ fn shares() -> String {
         for file in fs::read_dir(kept().join("debs").join(suite)).unwrap().map(|entry| entry.unwrap().path()) {
             let Some(input) = input(&file) else { continue };
             let mut nothing = std::io::sink();
-            let package: Package = Package::unpack(&input, &mut nothing).unwrap().package;
-            let level = script_knowledge(&package).iter().map(|script| script.level).max();
+            // What cannot be read is not known either.
+            let level = match Package::unpack(&input, &mut nothing) {
+                Ok(unpacked) => script_knowledge(&unpacked.package).iter().map(|script| script.level).max(),
+                Err(_) => Some(Level::Unknown),
+            };
             *levels.entry(level).or_default() += 1;
         }
         let all: usize = levels.values().sum();
