@@ -134,12 +134,9 @@ pub(crate) async fn make_lock(
     Ok(Made { lock, solving: locked.times.solve, fetched })
 }
 
-/// What the packages' control archives say. Their data is not kept here.
+/// What the packages' control archives say. Their data is unpacked when an image is built.
 pub(crate) fn read_controls(packages: &[PackageInput]) -> Result<Vec<Package>, PackageError> {
-    packages
-        .par_iter()
-        .map(|package| Package::unpack(package, &mut std::io::sink()).map(|unpacked| unpacked.package))
-        .collect()
+    packages.par_iter().map(Package::read_control).collect()
 }
 
 /// Brings all packages of `lock` into the cache.

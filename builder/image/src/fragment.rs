@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, io::Write};
 
-use builder_tree::{Content, Entry, Kind, Owner, Payloads, Tree, TreePath};
+use builder_tree::{Capabilities, Content, Entry, Kind, Owner, Payloads, Tree, TreePath};
 use registry_wire::{Digest, Hasher, HashingWriter};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use crate::{EncodeError, GZIP_ENCODER, GzipEncoder, TAR_ENCODER, encode_segment}
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fragment {
     entries: Vec<(TreePath, Entry)>,
+    capabilities: BTreeMap<TreePath, Capabilities>,
 }
 
 /// What is known about a compressed fragment.
@@ -29,10 +30,17 @@ pub struct FragmentIndex {
 }
 
 impl Fragment {
-    /// A fragment of these entries, whatever order they come in.
+    /// A fragment of these entries, whatever order they come in, without capabilities.
     pub fn new(mut entries: Vec<(TreePath, Entry)>) -> Self {
         entries.sort_by(|left, right| left.0.cmp(&right.0));
-        Self { entries }
+        Self { entries, capabilities: BTreeMap::new() }
+    }
+
+    /// A fragment of entries of `tree`, in the order of their paths.
+    fn of(tree: &Tree, entries: Vec<(TreePath, Entry)>) -> Self {
+        let capabilities =
+            entries.iter().filter_map(|(path, _)| Some((path.clone(), tree.capabilities(path)?))).collect();
+        Self { entries, capabilities }
     }
 
     /// Its entries.
@@ -64,6 +72,10 @@ impl Fragment {
                     key.content(content);
                 }
             }
+            if let Some(capabilities) = self.capabilities.get(path) {
+                key.text("capabilities");
+                key.bytes(&capabilities.attribute());
+            }
         }
         key.0.finish()
     }
@@ -71,7 +83,7 @@ impl Fragment {
     /// Encodes and compresses it.
     pub fn compress(&self, payloads: &Payloads, out: &mut dyn Write) -> Result<FragmentIndex, EncodeError> {
         let mut encoder = GzipEncoder::new(HashingWriter::new(out));
-        let tar_size = encode_segment(&self.entries, payloads, &mut encoder)?;
+        let tar_size = encode_segment(&self.entries, &self.capabilities, payloads, &mut encoder)?;
         let (written, members) = encoder.finish().map_err(EncodeError::Write)?;
         let (_, hasher) = written.into_parts();
         let size = hasher.length();
@@ -94,10 +106,10 @@ pub fn plan(tree: &Tree) -> Vec<Fragment> {
             _ => others.push(member),
         }
     }
-    let mut fragments = vec![Fragment { entries: directories }];
-    fragments.extend(packages.into_values().map(|entries| Fragment { entries }));
+    let mut fragments = vec![Fragment::of(tree, directories)];
+    fragments.extend(packages.into_values().map(|entries| Fragment::of(tree, entries)));
     if !others.is_empty() {
-        fragments.push(Fragment { entries: others });
+        fragments.push(Fragment::of(tree, others));
     }
     fragments
 }

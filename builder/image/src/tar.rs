@@ -5,11 +5,11 @@
 //! blocks. The root is not written.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::{self, Write},
 };
 
-use builder_tree::{Content, Entry, Kind, PayloadError, Payloads, TreePath};
+use builder_tree::{Capabilities, Content, Entry, Kind, PayloadError, Payloads, TreePath};
 
 /// Name of this encoding.
 pub const TAR_ENCODER: &str = "tar1";
@@ -26,6 +26,8 @@ const ID_LIMIT: u32 = 0o7_777_777;
 const SIZE_LIMIT: u64 = 0o77_777_777_777;
 /// Constant, so that no process id enters.
 const PAX_NAME: &str = "PaxHeaders/record";
+/// Where tar keeps extended attributes (star(4)).
+const CAPABILITY: &str = "SCHILY.xattr.security.capability";
 
 /// Why entries cannot be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +46,10 @@ pub enum EncodeError {
 }
 
 /// Writes `entries`, which are in the order of their paths, without an end. Of files with one content and several
-/// names the first carries the bytes, the others are hard links to it.
+/// names the first carries the bytes and the capabilities, the others are hard links to it.
 pub fn encode_segment(
     entries: &[(TreePath, Entry)],
+    capabilities: &BTreeMap<TreePath, Capabilities>,
     payloads: &Payloads,
     out: &mut dyn Write,
 ) -> Result<u64, EncodeError> {
@@ -70,7 +73,8 @@ pub fn encode_segment(
             (Kind::File { content, .. }, None) => Form::File(content.length()),
         };
         let Entry { mode, uid, gid, mtime, .. } = *entry;
-        let header = Header { path: path.as_str(), form, mode, uid, gid, mtime }.encode();
+        let capabilities = if link.is_none() { capabilities.get(path) } else { None };
+        let header = Header { path: path.as_str(), form, mode, uid, gid, mtime, capabilities }.encode();
         out.write_all(&header).map_err(EncodeError::Write)?;
         written += header.len() as u64;
         if let (Kind::File { content, .. }, None) = (&entry.kind, link) {
@@ -106,6 +110,7 @@ struct Header<'a> {
     uid: u32,
     gid: u32,
     mtime: i64,
+    capabilities: Option<&'a Capabilities>,
 }
 
 /// Zeros after a content of that length.
@@ -126,29 +131,32 @@ impl Header<'_> {
         if kind == b'5' {
             name.push('/');
         }
-        let mut records: Vec<(&str, String)> = Vec::new();
+        let mut records: Vec<(&str, Vec<u8>)> = Vec::new();
+        if let Some(capabilities) = self.capabilities {
+            records.push((CAPABILITY, capabilities.attribute().into()));
+        }
         if self.gid > ID_LIMIT {
-            records.push(("gid", self.gid.to_string()));
+            records.push(("gid", self.gid.to_string().into()));
         }
         if link.len() > NAME || !link.is_ascii() {
-            records.push(("linkpath", link.to_owned()));
+            records.push(("linkpath", link.to_owned().into()));
         }
         let split = split_name(&name);
         if split.is_none() {
-            records.push(("path", name.clone()));
+            records.push(("path", name.clone().into()));
         }
         if size > SIZE_LIMIT {
-            records.push(("size", size.to_string()));
+            records.push(("size", size.to_string().into()));
         }
         if self.uid > ID_LIMIT {
-            records.push(("uid", self.uid.to_string()));
+            records.push(("uid", self.uid.to_string().into()));
         }
         let mut bytes = Vec::with_capacity(BLOCK);
         if !records.is_empty() {
-            let body: String = records.iter().map(|(key, value)| record(key, value)).collect();
+            let body: Vec<u8> = records.iter().flat_map(|(key, value)| record(key, value)).collect();
             let fields = Fields { kind: b'x', size: body.len() as u64, mode: 0o644, ..Fields::default() };
             bytes.extend_from_slice(&block(PAX_NAME, "", "", &fields));
-            bytes.extend_from_slice(body.as_bytes());
+            bytes.extend_from_slice(&body);
             bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
         }
         let fields = Fields {
@@ -187,13 +195,13 @@ fn ascii_prefix(name: &str) -> &str {
 }
 
 /// `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record.
-fn record(key: &str, value: &str) -> String {
+fn record(key: &str, value: &[u8]) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while length != rest + length.to_string().len() {
         length = rest + length.to_string().len();
     }
-    format!("{length} {key}={value}\n")
+    [format!("{length} {key}=").as_bytes(), value, b"\n"].concat()
 }
 
 #[derive(Default)]
@@ -232,7 +240,7 @@ mod tests {
     use super::*;
 
     fn header<'a>(path: &'a str, form: Form<'a>) -> Header<'a> {
-        Header { path, form, mode: 0o755, uid: 0, gid: 0, mtime: 1_700_000_000 }
+        Header { path, form, mode: 0o755, uid: 0, gid: 0, mtime: 1_700_000_000, capabilities: None }
     }
 
     #[test]
@@ -284,10 +292,10 @@ mod tests {
 
     #[test]
     fn records_count_themselves() {
-        assert_eq!(record("path", &"x".repeat(88)).len(), 97);
-        assert_eq!(record("path", &"x".repeat(91)).len(), 101);
+        assert_eq!(record("path", &[b'x'; 88]).len(), 97);
+        assert_eq!(record("path", &[b'x'; 91]).len(), 101);
         for length in 80..120 {
-            let record = record("path", &"x".repeat(length));
+            let record = String::from_utf8(record("path", &vec![b'x'; length])).unwrap();
             assert_eq!(record.split(' ').next().unwrap().parse::<usize>().unwrap(), record.len());
         }
     }

@@ -7,7 +7,7 @@ use builder_image::{
     EncodedImage, Fragment, FragmentIndex, ImageConfig, Layer, LayerWriter, NamedImage, Process,
     export_layout, plan,
 };
-use builder_tree::{Content, Entry, Kind, Owner, Payloads, Tree, TreePath};
+use builder_tree::{Capabilities, Content, Entry, Kind, Owner, Payloads, Tree, TreePath};
 use proptest::prelude::*;
 use registry_wire::{Digest, Platform};
 
@@ -132,6 +132,47 @@ fn tar_and_gzip_read_it() {
     }
     let inode = |name: &str| fs::metadata(root.join(name)).unwrap().ino();
     assert_eq!(inode("usr/bin/two"), inode("usr/bin/zwei"));
+}
+
+/// Runs as root, like all that sets capabilities.
+#[test]
+fn tar_sets_the_capabilities_of_a_file() {
+    let Sample { mut tree, payloads, _folder } = sample();
+    let (before, _) = encode(&tree, &payloads);
+    // A file with two names: the archive says it once.
+    tree.set_capabilities(&path("usr/bin/zwei"), "cap_net_raw,cap_bpf+ep".parse().unwrap());
+    tree.set_capabilities(&path("usr/bin/one"), "cap_net_bind_service=i".parse().unwrap());
+    tree.set_capabilities(&path("usr/bin"), "cap_net_raw+ep".parse().unwrap());
+    let (layer, bytes) = encode(&tree, &payloads);
+    assert_ne!(layer.diff_id, before.diff_id);
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("layer.tar.gz");
+    fs::write(&archive, bytes).unwrap();
+    let output = Command::new("tar")
+        .args(["--xattrs", "--xattrs-include=security.capability", "-xzf"])
+        .arg(&archive)
+        .arg("-C")
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let found = |name: &str| {
+        let mut value = [0; 64];
+        let length = rustix::fs::getxattr(folder.path().join(name), "security.capability", &mut value);
+        length.map(|length| value[..length].to_vec()).ok()
+    };
+    let expected = |text: &str| text.parse::<Capabilities>().unwrap().attribute().to_vec();
+    assert_eq!(found("usr/bin/two"), Some(expected("cap_net_raw,cap_bpf+ep")));
+    assert_eq!(found("usr/bin/zwei"), found("usr/bin/two"));
+    assert_eq!(found("usr/bin/one"), Some(expected("cap_net_bind_service=i")));
+    assert_eq!((found("usr/bin"), found("usr/lib/large")), (None, None));
+    // A file that takes its place has none.
+    tree.insert(path("usr/bin/one"), entry(Kind::Symlink("two".into()), Owner::Source));
+    assert_eq!(tree.capabilities(&path("usr/bin/one")), None);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use crate::{EffectError, PackageError, PayloadError, TreePath, UnknownPart};
 /// Why packages do not make a tree.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// A path leads through links that go round.
-    #[error("package {package}: {path} leads through links that never end")]
+    /// A path leads through links that go round, or to no place.
+    #[error("package {package}: {path} leads through links that never end or to no place")]
     Links {
         /// The package.
         package: PackageName,
@@ -90,6 +90,14 @@ pub enum InstallError {
     Trigger {
         /// What should run.
         trigger: &'static str,
+        /// Why.
+        source: EffectError,
+    },
+    /// What is known of a package cannot be written down.
+    #[error("package {package}: its record cannot be written")]
+    Record {
+        /// The package.
+        package: PackageName,
         /// Why.
         source: EffectError,
     },

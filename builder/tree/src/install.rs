@@ -3,10 +3,13 @@
 mod relation;
 mod source;
 mod unpack;
+mod volatile;
 
 use std::collections::BTreeMap;
 
+pub(crate) use relation::replaces;
 pub use source::{SourceFile, place_sources};
+pub(crate) use unpack::place_of;
 
 use builder_inputs::{AccountKind, AccountRequest};
 use bundles_release::lock::{Accounts, PackageName};
@@ -111,6 +114,7 @@ pub fn install(
     image.finish()?;
     record::write(&mut image)?;
     tree = image.into_tree();
+    volatile::remove_volatile(&mut tree);
     clamp(&mut tree, options.epoch);
     Ok(tree)
 }

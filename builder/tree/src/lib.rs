@@ -5,6 +5,7 @@
 //! says what it does. Deliberately absent: the network, the clock, the machine's own files, and any system call that would need
 //! rights.
 
+mod capabilities;
 mod effect;
 mod error;
 mod install;
@@ -14,6 +15,7 @@ mod payload;
 mod record;
 mod tree;
 
+pub use capabilities::{Capabilities, CapabilitiesError};
 pub use effect::{EffectError, Level, ScriptKnowledge, UnknownPart, script_knowledge};
 pub use error::InstallError;
 pub use install::{InstallOptions, SourceFile, accounts_needed, install, place_sources};

@@ -123,41 +123,31 @@ impl Package {
     /// Reads a `.deb`, checks that it is the locked file, and writes its data archive, decompressed, to `payload`.
     /// What was written counts only if this succeeds.
     pub fn unpack(input: &PackageInput, payload: &mut dyn Write) -> Result<Unpacked, PackageError> {
-        let name = &input.name;
-        let open = |source| PackageError::Open { package: name.clone(), path: input.deb.clone(), source };
-        let file = File::open(&input.deb).map_err(open)?;
-        let mut source =
-            Hashing { inner: io::BufReader::with_capacity(256 << 10, file), hasher: Hasher::new() };
-        let parsed = read_deb(input, &mut source, payload);
-        // What is wrong inside a file that is not the locked one does not matter; that it is another one does.
-        io::copy(&mut source, &mut io::sink()).map_err(open)?;
-        let found = source.hasher.finish();
-        if found != input.sha256 {
-            return Err(PackageError::Corrupted {
-                package: name.clone(),
-                path: input.deb.clone(),
-                expected: input.sha256,
-                found,
-            });
-        }
-        let unpacked = parsed?;
-        let field = |key: &str| unpacked.package.paragraph().get(key).unwrap_or_default().to_owned();
-        for (key, expected) in [
-            ("Package", input.name.as_str()),
-            ("Version", input.version.as_str()),
-            ("Architecture", input.architecture.as_str()),
-        ] {
-            let found = field(key);
-            if found != expected {
-                return Err(PackageError::Identity {
-                    package: name.clone(),
-                    field: key,
-                    expected: expected.to_owned(),
-                    found,
-                });
-            }
-        }
-        Ok(unpacked)
+        Self::read(input, &mut open(input)?, payload)
+    }
+
+    /// The same, from a `source` that is at the beginning of the file.
+    pub fn read(
+        input: &PackageInput,
+        source: &mut dyn Read,
+        payload: &mut dyn Write,
+    ) -> Result<Unpacked, PackageError> {
+        let (mut package, data) = read_locked(input, source, |archive, limit, packed| {
+            let mut written = HashingWriter::new(payload);
+            let mut tar = tar::Reader::new(packed, &mut written, limit);
+            let members = tar::members(&mut tar).map_err(|fault| fault.in_package(&input.name, archive))?;
+            Ok((members, written.into_parts().1))
+        })?;
+        let (members, hasher) = data;
+        package.members = members;
+        let length = hasher.length();
+        Ok(Unpacked { package, payload: hasher.finish(), length })
+    }
+
+    /// Reads the control archive of a `.deb` and checks that it is the locked file. Its data archive is not unpacked:
+    /// the package has no members.
+    pub fn read_control(input: &PackageInput) -> Result<Self, PackageError> {
+        read_locked(input, &mut open(input)?, |_, _, _| Ok(())).map(|(package, ())| package)
     }
 
     /// Reads one file of a package; nothing if it brings none at that path. The whole package is read for it.
@@ -185,21 +175,77 @@ impl Package {
     }
 }
 
-fn read_deb(
+fn open(input: &PackageInput) -> Result<impl Read, PackageError> {
+    let file = File::open(&input.deb).map_err(|source| unreadable(input, source))?;
+    Ok(io::BufReader::with_capacity(256 << 10, file))
+}
+
+fn unreadable(input: &PackageInput, source: io::Error) -> PackageError {
+    PackageError::Open { package: input.name.clone(), path: input.deb.clone(), source }
+}
+
+/// Reads a `.deb` and checks that it is the locked file of the locked package. `data` gets the name of the data archive,
+/// the most bytes that it may hold, and the archive, decompressed.
+fn read_locked<T>(
     input: &PackageInput,
     source: &mut dyn Read,
-    payload: &mut dyn Write,
-) -> Result<Unpacked, PackageError> {
+    data: impl FnOnce(&str, u64, &mut dyn Read) -> Result<T, PackageError>,
+) -> Result<(Package, T), PackageError> {
+    let mut source = Hashing { inner: source, hasher: Hasher::new() };
+    let parsed = read_archives(input, &mut source, data);
+    // What is wrong inside a file that is not the locked one does not matter; that it is another one does.
+    io::copy(&mut source, &mut io::sink()).map_err(|source| unreadable(input, source))?;
+    let found = source.hasher.finish();
+    if found != input.sha256 {
+        return Err(PackageError::Corrupted {
+            package: input.name.clone(),
+            path: input.deb.clone(),
+            expected: input.sha256,
+            found,
+        });
+    }
+    let (control, data) = parsed?;
+    let package = Package {
+        sha256: input.sha256,
+        name: input.name.clone(),
+        version: input.version.clone(),
+        architecture: input.architecture.clone(),
+        control,
+        members: Vec::new(),
+    };
+    for (key, expected) in [
+        ("Package", input.name.as_str()),
+        ("Version", input.version.as_str()),
+        ("Architecture", input.architecture.as_str()),
+    ] {
+        let found = package.paragraph().get(key).unwrap_or_default().to_owned();
+        if found != expected {
+            return Err(PackageError::Identity {
+                package: input.name.clone(),
+                field: key,
+                expected: expected.to_owned(),
+                found,
+            });
+        }
+    }
+    Ok((package, data))
+}
+
+fn read_archives<T>(
+    input: &PackageInput,
+    source: &mut dyn Read,
+    data: impl FnOnce(&str, u64, &mut dyn Read) -> Result<T, PackageError>,
+) -> Result<(BTreeMap<String, ControlFile>, T), PackageError> {
     let name = &input.name;
     let broken =
         |reason: String| PackageError::Format { package: name.clone(), member: "archive".into(), reason };
     let mut archive = Archive::new(source).map_err(broken)?;
-    let mut control = None;
+    let (mut has_version, mut control) = (false, None);
     while let Some(mut member) = archive.next_member().map_err(broken)? {
         let member_name = member.name.clone();
         let in_member = |reason: String| PackageError::Format {
             package: name.clone(),
-            member: member_name.clone(),
+            member: member_name.escape_debug().to_string(),
             reason,
         };
         match member_name.split_once(".tar") {
@@ -213,31 +259,25 @@ fn read_deb(
                 if !text.starts_with(b"2.") {
                     return Err(in_member("the format is not 2.x".to_owned()));
                 }
+                has_version = true;
+            }
+            _ if !has_version => return Err(in_member("debian-binary does not come before it".to_owned())),
+            Some(("control", _)) if control.is_some() => {
+                return Err(in_member("it is there twice".to_owned()));
             }
             Some(("control", suffix)) => {
                 let mut sink = io::sink();
                 let reader = compression::reader(suffix, member.data()).map_err(in_member)?;
                 let mut tar = tar::Reader::new(reader, &mut sink, CONTROL_LIMIT);
-                control = Some(control::read(&mut tar).map_err(|fault| fault.in_package(name))?);
+                control =
+                    Some(control::read(&mut tar).map_err(|fault| fault.in_package(name, &member_name))?);
             }
             Some(("data", suffix)) => {
                 let control =
                     control.ok_or_else(|| in_member("the data comes before the control".to_owned()))?;
-                let reader = compression::reader(suffix, member.data()).map_err(in_member)?;
-                let mut written = HashingWriter::new(payload);
-                let mut tar = tar::Reader::new(reader, &mut written, PAYLOAD_LIMIT);
-                let members = tar::members(&mut tar).map_err(|fault| fault.in_package(name))?;
-                let (_, hasher) = written.into_parts();
-                let length = hasher.length();
-                let package = Package {
-                    sha256: input.sha256,
-                    name: name.clone(),
-                    version: input.version.clone(),
-                    architecture: input.architecture.clone(),
-                    control,
-                    members,
-                };
-                return Ok(Unpacked { package, payload: hasher.finish(), length });
+                let limit = compression::unpacked_limit(member.size()).min(PAYLOAD_LIMIT);
+                let mut reader = compression::reader(suffix, member.data()).map_err(in_member)?;
+                return Ok((control, data(&member_name, limit, &mut reader)?));
             }
             // A name that starts with `_` may be skipped, says deb(5); another one means a newer format.
             _ if member_name.starts_with('_') => {}

@@ -60,6 +60,12 @@ impl TreePath {
         if self.is_root() { Self(component.into()) } else { Self(format!("{}/{component}", self.0).into()) }
     }
 
+    /// The path of `component`, which is neither `.` nor `..`, in this directory; nothing if it would be too long.
+    pub(crate) fn inner(&self, component: &str) -> Option<Self> {
+        let is_short = component.len() <= COMPONENT_LIMIT && self.0.len() + component.len() < PATH_LIMIT;
+        is_short.then(|| self.child(component))
+    }
+
     /// A path that is known at compile time. The caller vouches for its form.
     pub(crate) fn known(text: &str) -> Self {
         Self(text.into())

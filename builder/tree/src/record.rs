@@ -12,21 +12,28 @@ use crate::{EffectError, InstallError, Owner, Package, TreePath, effect::Image};
 
 /// Writes the records of all packages.
 pub(crate) fn write(image: &mut Image<'_>) -> Result<(), InstallError> {
-    let result = if image.has("dpkg") { database::write(image) } else { write_single_files(image) };
-    result.map_err(|source| InstallError::Trigger { trigger: "the record of packages", source })
+    if image.has("dpkg") {
+        return database::write(image);
+    }
+    let packages = image.packages;
+    packages.iter().try_for_each(|package| {
+        write_single_files(image, package).map_err(|source| of_package(package, source))
+    })
 }
 
-fn write_single_files(image: &mut Image<'_>) -> Result<(), EffectError> {
-    for package in image.packages {
-        let owner = Owner::Generated("status.d".into());
-        let base = format!("var/lib/dpkg/status.d/{}", package.name);
-        let mut control = package.control_text("control").unwrap_or_default().trim_end().to_owned();
-        control.push('\n');
-        image.write(&owner, &TreePath::known(&base), control.into_bytes(), 0o644)?;
-        if let Some(sums) = package.control_text("md5sums") {
-            let path = TreePath::known(&format!("{base}.md5sums"));
-            image.write(&owner, &path, sums.as_bytes().to_vec(), 0o644)?;
-        }
+fn of_package(package: &Package, source: EffectError) -> InstallError {
+    InstallError::Record { package: package.name.clone(), source }
+}
+
+fn write_single_files(image: &mut Image<'_>, package: &Package) -> Result<(), EffectError> {
+    let owner = Owner::Generated("status.d".into());
+    let base = format!("var/lib/dpkg/status.d/{}", package.name);
+    let mut control = package.control_text("control").unwrap_or_default().trim_end().to_owned();
+    control.push('\n');
+    image.write(&owner, &TreePath::known(&base), control.into_bytes(), 0o644)?;
+    if let Some(sums) = package.control_text("md5sums") {
+        let path = TreePath::known(&format!("{base}.md5sums"));
+        image.write(&owner, &path, sums.as_bytes().to_vec(), 0o644)?;
     }
     Ok(())
 }

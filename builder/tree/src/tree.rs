@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
 use registry_wire::Digest;
 
-use crate::TreePath;
+use crate::{Capabilities, TreePath};
 
 /// All files of an image. There is always a root, and the parent of every path is a directory of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
     entries: BTreeMap<TreePath, Entry>,
+    /// Files have them rarely.
+    capabilities: BTreeMap<TreePath, Capabilities>,
 }
 
 /// One path of a tree.
@@ -114,7 +116,7 @@ impl Tree {
     pub fn new(mtime: i64) -> Self {
         let owner = Owner::Generated("root".into());
         let root = Entry { kind: Kind::Directory, mode: 0o755, uid: 0, gid: 0, mtime, owner };
-        Self { entries: BTreeMap::from([(TreePath::root(), root)]) }
+        Self { entries: BTreeMap::from([(TreePath::root(), root)]), capabilities: BTreeMap::new() }
     }
 
     /// All paths in order, the root first.
@@ -141,6 +143,23 @@ impl Tree {
         self.entries.get_mut(path)
     }
 
+    /// What the file at this path may do without being root's.
+    pub fn capabilities(&self, path: &TreePath) -> Option<Capabilities> {
+        self.capabilities.get(path).copied()
+    }
+
+    /// Gives a file capabilities, under all of its names. Nothing happens where there is no file.
+    pub fn set_capabilities(&mut self, path: &TreePath, capabilities: Capabilities) {
+        let Some(Entry { kind: Kind::File { linked, .. }, .. }) = self.entries.get(path) else { return };
+        if *linked {
+            let kind = self.entries.get(path).map(|entry| &entry.kind);
+            let names = self.entries.iter().filter(|(_, other)| Some(&other.kind) == kind);
+            self.capabilities.extend(names.map(|(name, _)| (name.clone(), capabilities)));
+        } else {
+            self.capabilities.insert(path.clone(), capabilities);
+        }
+    }
+
     /// Paths directly or deeper in `directory`, in order.
     pub fn below(&self, directory: &TreePath) -> impl Iterator<Item = (&TreePath, &Entry)> {
         let directory = directory.clone();
@@ -153,7 +172,8 @@ impl Tree {
             .take_while(move |(path, _)| path.is_below(&directory))
     }
 
-    /// Where `path` really is: all links on the way to it are followed, the last component is not.
+    /// Where `path` really is: all links on the way to it are followed, the last component is not. Nothing where
+    /// [`Tree::follow`] finds none, or where a file is above it.
     pub fn resolve(&self, path: &TreePath) -> Option<TreePath> {
         match path.parent() {
             None => Some(path.clone()),
@@ -161,12 +181,16 @@ impl Tree {
             Some(parent) if self.get(&parent).is_some_and(|entry| entry.kind == Kind::Directory) => {
                 Some(path.clone())
             }
-            Some(parent) => Some(self.follow(&parent)?.child(path.name())),
+            Some(parent) => {
+                let parent = self.follow(&parent)?;
+                let is_file = matches!(self.get(&parent), Some(Entry { kind: Kind::File { .. }, .. }));
+                if is_file { None } else { parent.inner(path.name()) }
+            }
         }
     }
 
-    /// What `path` leads to, all links followed; nothing if links go round or out of the tree. The result need not
-    /// exist.
+    /// What `path` leads to, all links followed; nothing if links go round, a file is on the way, or the result is no
+    /// path. The result need not exist.
     pub fn follow(&self, path: &TreePath) -> Option<TreePath> {
         let mut pending: Vec<String> = path.components().rev().map(str::to_owned).collect();
         let mut at = TreePath::root();
@@ -180,10 +204,16 @@ impl Tree {
                 }
                 _ => {}
             }
-            let next = at.child(&component);
-            let Some(Entry { kind: Kind::Symlink(target), .. }) = self.entries.get(&next) else {
-                at = next;
-                continue;
+            let next = at.inner(&component)?;
+            let target = match self.entries.get(&next).map(|entry| &entry.kind) {
+                Some(Kind::Symlink(target)) => target,
+                Some(Kind::File { .. }) if pending.iter().any(|component| !component.is_empty()) => {
+                    return None;
+                }
+                _ => {
+                    at = next;
+                    continue;
+                }
             };
             links += 1;
             if links > LINK_LIMIT {
@@ -204,7 +234,8 @@ impl Tree {
         Some((at, entry))
     }
 
-    /// Puts an entry at exactly this path. Missing parents are made with mode 0755 and the same owner.
+    /// Puts an entry at exactly this path; it has no capabilities. Missing parents are made with mode 0755 and the same
+    /// owner.
     pub fn insert(&mut self, path: TreePath, entry: Entry) {
         let mut parent = path.parent();
         while let Some(directory) = parent {
@@ -222,6 +253,7 @@ impl Tree {
             };
             self.entries.insert(directory, made);
         }
+        self.capabilities.remove(&path);
         self.entries.insert(path, entry);
     }
 
@@ -230,6 +262,7 @@ impl Tree {
         if self.below(path).next().is_some() {
             return None;
         }
+        self.capabilities.remove(path);
         self.entries.remove(path)
     }
 }

@@ -5,7 +5,7 @@ use bundles_release::lock::Version;
 use crate::Package;
 
 /// Whether `one` declares that it replaces `other`, at the version that `other` has.
-pub(super) fn replaces(one: &Package, other: &Package) -> bool {
+pub(crate) fn replaces(one: &Package, other: &Package) -> bool {
     one.paragraph()
         .get("Replaces")
         .is_some_and(|field| field.split(',').any(|relation| matches(relation.trim(), other)))

@@ -7,6 +7,7 @@ use crate::{
 use super::relation::replaces;
 
 const NO_REPLACES: &str = "neither package declares that it replaces the other";
+const NOT_OURS: &str = "merged /usr is laid out before any package, and none may change it";
 const NOT_DIRECTORY: &str = "a directory and something else cannot share a path";
 
 /// What happens to a member whose path is taken.
@@ -23,7 +24,8 @@ pub(super) fn unpack(image: &mut Image<'_>, package: &Package) -> Result<(), Ins
 }
 
 fn place(image: &mut Image<'_>, package: &Package, member: &PackageMember) -> Result<(), InstallError> {
-    let path = target(image, package, &member.path)?;
+    check_parents(image, package, member)?;
+    let path = place_of(image, package, &member.path)?;
     if let Some(existing) = image.tree.get(&path) {
         match decide(image, package, member, &path, existing)? {
             Verdict::Keep => return Ok(()),
@@ -43,7 +45,7 @@ fn place(image: &mut Image<'_>, package: &Package, member: &PackageMember) -> Re
             Kind::File { content, linked: false }
         }
         MemberKind::HardLink(first) => {
-            let first = target(image, package, first)?;
+            let first = place_of(image, package, first)?;
             let missing = || InstallError::HardLink {
                 package: package.name.clone(),
                 path: path.clone(),
@@ -66,15 +68,46 @@ fn place(image: &mut Image<'_>, package: &Package, member: &PackageMember) -> Re
 }
 
 /// Where a path of this package goes: diversions of other packages first, then the links on the way.
-fn target(image: &Image<'_>, package: &Package, path: &TreePath) -> Result<TreePath, InstallError> {
-    let path = match image.diversions.get(path) {
-        Some(diversion) if diversion.package != package.name => &diversion.to,
-        _ => path,
-    };
+pub(crate) fn place_of(
+    image: &Image<'_>,
+    package: &Package,
+    path: &TreePath,
+) -> Result<TreePath, InstallError> {
+    let path = diverted(image, package, path);
     image
         .tree
         .resolve(path)
         .ok_or_else(|| InstallError::Links { package: package.name.clone(), path: path.clone() })
+}
+
+fn diverted<'a>(image: &'a Image<'_>, package: &Package, path: &'a TreePath) -> &'a TreePath {
+    match image.diversions.get(path) {
+        Some(diversion) if diversion.package != package.name => &diversion.to,
+        _ => path,
+    }
+}
+
+/// What is above a path must be no file: another package may have made one of what is a directory for this one.
+fn check_parents(image: &Image<'_>, package: &Package, member: &PackageMember) -> Result<(), InstallError> {
+    let is_directory =
+        |path: &TreePath| image.tree.get(path).is_some_and(|entry| entry.kind == Kind::Directory);
+    let mut above = diverted(image, package, &member.path).parent();
+    while let Some(parent) = above.filter(|parent| !is_directory(parent)) {
+        match image.tree.lookup(&parent) {
+            Some((at, entry)) if matches!(entry.kind, Kind::File { .. }) => {
+                return Err(InstallError::Conflict {
+                    path: at,
+                    first: entry.owner.to_string(),
+                    first_kind: kind_name(&entry.kind),
+                    second: package.name.clone(),
+                    second_kind: member_kind_name(&member.kind),
+                    rule: NOT_DIRECTORY,
+                });
+            }
+            _ => above = parent.parent(),
+        }
+    }
+    Ok(())
 }
 
 fn decide(
@@ -109,10 +142,10 @@ fn decide(
         }
         (Kind::Directory, _) | (_, MemberKind::Directory) => Err(conflict(NOT_DIRECTORY)),
         _ => {
-            let Owner::Package(name) = &existing.owner else { return Ok(Verdict::Replace) };
+            let Owner::Package(name) = &existing.owner else { return Err(conflict(NOT_OURS)) };
             let Some(other) = image.package(name) else { return Err(conflict(NO_REPLACES)) };
             if other.name == package.name {
-                return Err(conflict("the package brings the path twice, once through a link"));
+                return Err(conflict("the package brings the path twice"));
             }
             if replaces(package, other) {
                 Ok(Verdict::Replace)

@@ -55,13 +55,22 @@ impl<'a> Archive<'a> {
             return Err("a header does not end as it should".to_owned());
         }
         let name = text(0..16)?.trim_end_matches('/').to_owned();
-        let size: u64 = text(48..58)?.parse().map_err(|_| format!("member {name} has no size"))?;
+        let size = text(48..58)?;
+        let size: u64 = Some(size)
+            .filter(|size| size.bytes().all(|digit| digit.is_ascii_digit()))
+            .and_then(|size| size.parse().ok())
+            .ok_or_else(|| format!("member {} has no size", name.escape_default()))?;
         self.pending = size + (size & 1);
         Ok(Some(ArchiveMember { name, archive: self, left: size }))
     }
 }
 
 impl ArchiveMember<'_, '_> {
+    /// Its length.
+    pub(super) const fn size(&self) -> u64 {
+        self.left
+    }
+
     pub(super) fn data(&mut self) -> impl Read {
         Data(self)
     }

@@ -1,8 +1,14 @@
 //! The control archive: scripts, lists and the control paragraph (deb-control(5)).
 
-use std::{collections::BTreeMap, io::Read};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    io::Read,
+};
 
 use super::{ControlFile, error::Fault, tar};
+
+/// Longest name of a member: dpkg's database has it behind the name of the package.
+const NAME_LIMIT: usize = 64;
 
 /// Reads all members of a control archive.
 pub(super) fn read<R: Read>(tar: &mut tar::Reader<'_, R>) -> Result<BTreeMap<String, ControlFile>, Fault> {
@@ -13,13 +19,19 @@ pub(super) fn read<R: Read>(tar: &mut tar::Reader<'_, R>) -> Result<BTreeMap<Str
         }
         let name = header.path.as_str().to_owned();
         if !matches!(header.kind, tar::HeaderKind::File) || name.contains('/') {
-            return Err(Fault::new(name, "only files are expected in the control archive"));
+            return Err(Fault::member(name, "only files are expected in the control archive"));
+        }
+        if name.len() > NAME_LIMIT {
+            return Err(Fault::member(name, format!("its name is longer than {NAME_LIMIT} bytes")));
         }
         let bytes = tar.read_content(header.size)?;
-        let text = String::from_utf8(bytes).map_err(|_| Fault::new(name.clone(), "it is not UTF-8"))?;
-        files.insert(name, ControlFile { mode: header.mode, text });
+        let text = String::from_utf8(bytes).map_err(|_| Fault::member(&*name, "it is not UTF-8"))?;
+        match files.entry(name) {
+            Entry::Vacant(place) => place.insert(ControlFile { mode: header.mode, text }),
+            Entry::Occupied(first) => return Err(Fault::member(first.key(), "it is there twice")),
+        };
     }
-    if files.contains_key("control") { Ok(files) } else { Err(Fault::new("control", "it is missing")) }
+    if files.contains_key("control") { Ok(files) } else { Err(Fault::member("control", "it is missing")) }
 }
 
 /// A paragraph of fields, in their order. Names compare without regard to case.

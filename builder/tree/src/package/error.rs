@@ -78,19 +78,32 @@ impl PackageError {
 /// What is wrong with an archive, before the package is named.
 #[derive(Debug)]
 pub(super) enum Fault {
-    Format { member: String, reason: String },
+    /// Of a member of the archive, or of the archive itself.
+    Format {
+        member: Option<String>,
+        reason: String,
+    },
     Write(io::Error),
 }
 
 impl Fault {
-    pub(super) fn new(member: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Format { member: member.into(), reason: reason.into() }
+    /// A fault of the archive itself.
+    pub(super) fn archive(reason: impl Into<String>) -> Self {
+        Self::Format { member: None, reason: reason.into() }
     }
 
-    pub(super) fn in_package(self, package: &PackageName) -> PackageError {
+    /// A fault of one of its members.
+    pub(super) fn member(member: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Format { member: Some(member.into()), reason: reason.into() }
+    }
+
+    /// Names the package, and `archive` where it is the archive itself.
+    pub(super) fn in_package(self, package: &PackageName, archive: &str) -> PackageError {
         let package = package.clone();
         match self {
-            Self::Format { member, reason } => PackageError::Format { package, member, reason },
+            Self::Format { member, reason } => {
+                PackageError::Format { package, member: member.unwrap_or_else(|| archive.to_owned()), reason }
+            }
             Self::Write(source) => PackageError::Write { package, source },
         }
     }

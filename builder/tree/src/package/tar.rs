@@ -1,13 +1,16 @@
-//! A small reader of tar: ustar with GNU long names and PAX paths. Everything that it reads passes to a writer too, so
-//! that the offsets it reports are offsets in what was written.
+//! A small reader of tar as dpkg takes it: ustar with GNU long names, no PAX headers. Everything that it reads passes to
+//! a writer too, so that the offsets it reports are offsets in what was written.
 
-use std::io::{self, Read, Write};
+use std::{
+    collections::{HashMap, HashSet},
+    io::{self, Read, Write},
+};
 
 use super::{MemberKind, PackageMember, error::Fault};
 use crate::TreePath;
 
 const BLOCK: usize = 512;
-/// Longest long name or PAX record block.
+/// Longest long name.
 const EXTENSION_LIMIT: u64 = 1 << 20;
 /// Most members of an archive.
 const MEMBER_LIMIT: usize = 1 << 20;
@@ -51,10 +54,6 @@ pub(super) struct Reader<'a, R> {
 struct Extensions {
     path: Option<String>,
     link: Option<String>,
-    size: Option<u64>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-    mtime: Option<i64>,
 }
 
 impl<'a, R: Read> Reader<'a, R> {
@@ -65,20 +64,24 @@ impl<'a, R: Read> Reader<'a, R> {
     /// Reads exactly `length` bytes and hands them to `take` part by part.
     fn pass(&mut self, length: u64, mut take: impl FnMut(&[u8])) -> Result<(), Fault> {
         if length > self.limit - self.offset {
-            return Err(Fault::new("archive", format!("it is longer than {} bytes", self.limit)));
+            return Err(self.too_long());
         }
         let mut left = length;
         while left > 0 {
             let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
             self.source
                 .read_exact(&mut self.buffer[..part])
-                .map_err(|error| Fault::new("archive", format!("it cannot be read to its end: {error}")))?;
+                .map_err(|error| Fault::archive(format!("it cannot be read to its end: {error}")))?;
             self.copy.write_all(&self.buffer[..part]).map_err(Fault::Write)?;
             take(&self.buffer[..part]);
             left -= part as u64;
         }
         self.offset += length;
         Ok(())
+    }
+
+    fn too_long(&self) -> Fault {
+        Fault::archive(format!("it holds more than {} bytes, or says that it does", self.limit))
     }
 
     /// Reads the content of the member whose header came last.
@@ -92,7 +95,8 @@ impl<'a, R: Read> Reader<'a, R> {
     /// Passes over the content of the member whose header came last; says where it started.
     fn skip_content(&mut self, size: u64) -> Result<u64, Fault> {
         let offset = self.offset;
-        self.pass(size + padding(size), |_| {})?;
+        self.pass(size, |_| {})?;
+        self.pass(padding(size), |_| {})?;
         Ok(offset)
     }
 
@@ -107,38 +111,32 @@ impl<'a, R: Read> Reader<'a, R> {
                 filled += part.len();
             })?;
             if block.iter().all(|byte| *byte == 0) {
+                if extensions.path.is_some() || extensions.link.is_some() {
+                    return Err(Fault::archive("a long name belongs to no member"));
+                }
                 return self.drain().map(|()| None);
             }
             self.members += 1;
             if self.members > MEMBER_LIMIT {
-                return Err(Fault::new("archive", format!("it has more than {MEMBER_LIMIT} members")));
+                return Err(Fault::archive(format!("it has more than {MEMBER_LIMIT} members")));
             }
             check_sum(&block)?;
             let size = number(&block[124..136], "size")?;
             match block[156] {
                 b'L' => extensions.path = Some(self.extension_text(size)?),
                 b'K' => extensions.link = Some(self.extension_text(size)?),
-                b'x' => {
-                    let records = self.extension(size)?;
-                    extensions.read_pax(&records)?;
-                }
-                b'g' => {
-                    self.extension(size)?;
-                }
+                // A reader that knows them sees other paths and sizes than one that does not.
+                b'x' | b'g' => return Err(Fault::archive("it has a PAX header, which dpkg refuses too")),
                 kind => return header(&block, kind, size, extensions).map(Some),
             }
         }
     }
 
-    fn extension(&mut self, size: u64) -> Result<Vec<u8>, Fault> {
-        if size > EXTENSION_LIMIT {
-            return Err(Fault::new("archive", format!("a header is longer than {EXTENSION_LIMIT} bytes")));
-        }
-        self.read_content(size)
-    }
-
     fn extension_text(&mut self, size: u64) -> Result<String, Fault> {
-        let bytes = self.extension(size)?;
+        if size > EXTENSION_LIMIT {
+            return Err(Fault::archive(format!("a long name is longer than {EXTENSION_LIMIT} bytes")));
+        }
+        let bytes = self.read_content(size)?;
         text(&bytes, "long name")
     }
 
@@ -150,11 +148,15 @@ impl<'a, R: Read> Reader<'a, R> {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    return Err(Fault::new("archive", format!("it cannot be read to its end: {error}")));
+                    return Err(Fault::archive(format!("it cannot be read to its end: {error}")));
                 }
             };
             if self.buffer[..count].iter().any(|byte| *byte != 0) {
-                return Err(Fault::new("archive", "something follows its end"));
+                return Err(Fault::archive("something follows its end"));
+            }
+            self.offset += count as u64;
+            if self.offset > self.limit {
+                return Err(self.too_long());
             }
         }
     }
@@ -163,24 +165,18 @@ impl<'a, R: Read> Reader<'a, R> {
 /// Reads all members of a data archive.
 pub(super) fn members<R: Read>(tar: &mut Reader<'_, R>) -> Result<Vec<PackageMember>, Fault> {
     let mut members: Vec<PackageMember> = Vec::new();
-    let mut files = std::collections::HashSet::new();
+    let mut places = Places::default();
     while let Some(header) = tar.next_header()? {
+        places.take(&header)?;
         let kind = match header.kind {
             HeaderKind::Directory => MemberKind::Directory,
             HeaderKind::Symlink(target) => MemberKind::Symlink(target),
-            HeaderKind::HardLink(target) if files.contains(&target) => MemberKind::HardLink(target),
-            HeaderKind::HardLink(target) => {
-                let reason = format!("it is a hard link to {target}, which does not come before it");
-                return Err(Fault::new(header.path.to_string(), reason));
-            }
+            HeaderKind::HardLink(target) => MemberKind::HardLink(target),
             HeaderKind::File => {
                 let offset = tar.skip_content(header.size)?;
                 MemberKind::File { offset, length: header.size }
             }
         };
-        if matches!(kind, MemberKind::File { .. } | MemberKind::HardLink(_)) {
-            files.insert(header.path.clone());
-        }
         members.push(PackageMember {
             path: header.path,
             kind,
@@ -193,6 +189,63 @@ pub(super) fn members<R: Read>(tar: &mut Reader<'_, R>) -> Result<Vec<PackageMem
         });
     }
     Ok(members)
+}
+
+/// The paths that an archive has named so far. An archive that was made of a directory names each path once, and
+/// nothing below what is no directory; one that does otherwise means to lead somebody astray.
+#[derive(Default)]
+struct Places {
+    taken: HashMap<TreePath, Taken>,
+    /// Paths with something below them.
+    parents: HashSet<TreePath>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Directory,
+    File,
+    Symlink,
+}
+
+impl Places {
+    fn take(&mut self, header: &Header) -> Result<(), Fault> {
+        let fault = |reason: String| Err(Fault::member(header.path.to_string(), reason));
+        let taken = match &header.kind {
+            HeaderKind::Directory => Taken::Directory,
+            HeaderKind::Symlink(_) => Taken::Symlink,
+            HeaderKind::File => Taken::File,
+            HeaderKind::HardLink(target) if self.taken.get(target) == Some(&Taken::File) => Taken::File,
+            HeaderKind::HardLink(target) => {
+                return fault(format!(
+                    "it is a hard link to {target}, which is no file that comes before it"
+                ));
+            }
+        };
+        let mut above = header.path.parent();
+        while let Some(parent) = above {
+            match self.taken.get(&parent) {
+                Some(Taken::Symlink) => {
+                    return fault(format!("it goes through {parent}, a symbolic link of the same package"));
+                }
+                Some(Taken::File) => {
+                    return fault(format!("it is below {parent}, a file of the same package"));
+                }
+                Some(Taken::Directory) | None => {}
+            }
+            above = parent.parent();
+            if !self.parents.insert(parent) {
+                break;
+            }
+        }
+        if taken != Taken::Directory && self.parents.contains(&header.path) {
+            return fault("it is no directory, and something is below it".to_owned());
+        }
+        match self.taken.insert(header.path.clone(), taken) {
+            Some(Taken::Directory) if taken == Taken::Directory => Ok(()),
+            Some(_) => fault("it is there twice".to_owned()),
+            None => Ok(()),
+        }
+    }
 }
 
 const fn padding(size: u64) -> u64 {
@@ -208,13 +261,12 @@ fn header(block: &[u8; BLOCK], kind: u8, size: u64, extensions: Extensions) -> R
         let prefix = if is_ustar { text(&block[345..500], "prefix")? } else { String::new() };
         if prefix.is_empty() { name } else { format!("{prefix}/{name}") }
     };
-    let fault = |reason: String| Fault::new(raw_path.clone(), reason);
+    let fault = |reason: String| Fault::member(raw_path.escape_debug().to_string(), reason);
     let path: TreePath = raw_path.parse().map_err(|error: crate::TreePathError| fault(error.to_string()))?;
     let link = match extensions.link {
         Some(link) => link,
         None => text(&block[157..257], "link target")?,
     };
-    let size = extensions.size.unwrap_or(size);
     let (kind, size) = match kind {
         b'0' | 0 if raw_path.ends_with('/') => (HeaderKind::Directory, 0),
         b'0' | 0 | b'7' => (HeaderKind::File, size),
@@ -235,24 +287,17 @@ fn header(block: &[u8; BLOCK], kind: u8, size: u64, extensions: Extensions) -> R
     if path.is_root() && kind != HeaderKind::Directory {
         return Err(fault("the root must be a directory".to_owned()));
     }
-    let id = |range, pax: Option<u32>, what| match pax {
-        Some(id) => Ok(id),
-        None => {
-            u32::try_from(number(&block[range], what)?).map_err(|_| fault(format!("its {what} is too large")))
-        }
-    };
-    let mtime = match extensions.mtime {
-        Some(mtime) => mtime,
-        None => i64::try_from(number(&block[136..148], "time")?)
-            .map_err(|_| fault("its time is too large".to_owned()))?,
+    let id = |range, what| {
+        u32::try_from(number(&block[range], what)?).map_err(|_| fault(format!("its {what} is too large")))
     };
     Ok(Header {
         mode: u32::try_from(number(&block[100..108], "mode")? & 0o7777).unwrap_or_default(),
-        uid: id(108..116, extensions.uid, "user")?,
-        gid: id(116..124, extensions.gid, "group")?,
+        uid: id(108..116, "user")?,
+        gid: id(116..124, "group")?,
         user: text(&block[265..297], "user name")?,
         group: text(&block[297..329], "group name")?,
-        mtime,
+        mtime: i64::try_from(number(&block[136..148], "time")?)
+            .map_err(|_| fault("its time is too large".to_owned()))?,
         path,
         kind,
         size,
@@ -266,7 +311,7 @@ fn check_sum(block: &[u8; BLOCK]) -> Result<(), Fault> {
         .enumerate()
         .map(|(at, byte)| if (148..156).contains(&at) { u64::from(b' ') } else { u64::from(*byte) })
         .sum();
-    if sum == expected { Ok(()) } else { Err(Fault::new("archive", "the checksum of a header is wrong")) }
+    if sum == expected { Ok(()) } else { Err(Fault::archive("the checksum of a header is wrong")) }
 }
 
 /// A text that ends at its first zero byte.
@@ -274,12 +319,12 @@ fn text(bytes: &[u8], what: &str) -> Result<String, Fault> {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     std::str::from_utf8(&bytes[..end])
         .map(str::to_owned)
-        .map_err(|_| Fault::new("archive", format!("a {what} is not UTF-8: {}", bytes[..end].escape_ascii())))
+        .map_err(|_| Fault::archive(format!("a {what} is not UTF-8: {}", bytes[..end].escape_ascii())))
 }
 
 /// An octal number with its usual padding, or GNU's binary form for large ones.
 fn number(field: &[u8], what: &str) -> Result<u64, Fault> {
-    let wrong = || Fault::new("archive", format!("a {what} is not a number"));
+    let wrong = || Fault::archive(format!("a {what} is not a number"));
     if field[0] == 0x80 {
         let (high, low) = field.split_at(field.len() - 8.min(field.len() - 1));
         if high[1..].iter().any(|byte| *byte != 0) {
@@ -293,38 +338,4 @@ fn number(field: &[u8], what: &str) -> Result<u64, Fault> {
         b'0'..=b'7' => Ok(value << 3 | u64::from(digit - b'0')),
         _ => Err(wrong()),
     })
-}
-
-impl Extensions {
-    /// Takes the records of a PAX header: `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record.
-    fn read_pax(&mut self, mut records: &[u8]) -> Result<(), Fault> {
-        let wrong = || Fault::new("archive", "a PAX record is not well-formed");
-        while !records.is_empty() {
-            let space = records.iter().position(|byte| *byte == b' ').ok_or_else(wrong)?;
-            let length =
-                std::str::from_utf8(&records[..space]).ok().and_then(|text| text.parse::<usize>().ok());
-            let length =
-                length.filter(|length| *length > space + 1 && *length <= records.len()).ok_or_else(wrong)?;
-            let (record, rest) = records.split_at(length);
-            records = rest;
-            let record = record[space + 1..].strip_suffix(b"\n").ok_or_else(wrong)?;
-            let record = std::str::from_utf8(record).map_err(|_| wrong())?;
-            let (key, value) = record.split_once('=').ok_or_else(wrong)?;
-            match key {
-                "path" => self.path = Some(value.to_owned()),
-                "linkpath" => self.link = Some(value.to_owned()),
-                "size" => self.size = Some(value.parse().map_err(|_| wrong())?),
-                "uid" => self.uid = Some(value.parse().map_err(|_| wrong())?),
-                "gid" => self.gid = Some(value.parse().map_err(|_| wrong())?),
-                "mtime" => {
-                    let seconds = value.split('.').next().unwrap_or(value);
-                    self.mtime = Some(seconds.parse().map_err(|_| wrong())?);
-                }
-                // Times of access and names of owners say nothing that an image holds.
-                "atime" | "ctime" | "uname" | "gname" | "comment" => {}
-                other => return Err(Fault::new("archive", format!("PAX key {other} is not known"))),
-            }
-        }
-        Ok(())
-    }
 }

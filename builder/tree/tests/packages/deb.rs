@@ -112,6 +112,17 @@ impl Deb {
         self
     }
 
+    /// Makes the checksum of the first header right again after an edit.
+    pub(crate) fn with_checksums(self) -> Self {
+        let edit = self.edit.clone();
+        self.edited(move |data| {
+            if let Some(edit) = &edit {
+                edit(data);
+            }
+            crate::bad_input::sum(&mut data[..512]);
+        })
+    }
+
     pub(crate) fn compressed(mut self, suffix: &str) -> Self {
         self.suffix = suffix.into();
         self
@@ -173,7 +184,7 @@ fn append_member(bytes: &mut Vec<u8>, name: &str, content: &[u8]) {
     }
 }
 
-fn compress(suffix: &str, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn compress(suffix: &str, bytes: &[u8]) -> Vec<u8> {
     let program = match suffix {
         "xz" => "xz",
         "gz" => "gzip",

@@ -1,0 +1,137 @@
+//! File capabilities: what a program may do without being root's (capabilities(7), setcap(8)).
+
+use std::str::FromStr;
+
+/// The capabilities of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Capabilities {
+    /// Those that the program gets, one bit for each.
+    permitted: u64,
+    /// Those that it gets if whoever starts it has them, one bit for each.
+    inheritable: u64,
+    /// Whether they are raised from the start.
+    effective: bool,
+}
+
+/// A text that says no capabilities of a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a list of capabilities with what is raised, such as cap_net_raw+ep")]
+pub struct CapabilitiesError {
+    text: String,
+}
+
+/// By number (linux/capability.h).
+const NAMES: [&str; 41] = [
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_module",
+    "sys_rawio",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_pacct",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_resource",
+    "sys_time",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "audit_control",
+    "setfcap",
+    "mac_override",
+    "mac_admin",
+    "syslog",
+    "wake_alarm",
+    "block_suspend",
+    "audit_read",
+    "perfmon",
+    "bpf",
+    "checkpoint_restore",
+];
+
+/// Second revision of the form, which every kernel since 2.6.25 reads.
+const REVISION: u32 = 0x0200_0000;
+const EFFECTIVE: u32 = 1;
+
+impl Capabilities {
+    /// The value of the attribute `security.capability` (`struct vfs_cap_data`).
+    pub fn attribute(&self) -> [u8; 20] {
+        let head = REVISION | if self.effective { EFFECTIVE } else { 0 };
+        let (low, high) = (u64::from(u32::MAX), 32);
+        let words = [
+            u64::from(head),
+            self.permitted & low,
+            self.inheritable & low,
+            self.permitted >> high,
+            self.inheritable >> high,
+        ];
+        let mut bytes = [0; 20];
+        for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes()[..4]);
+        }
+        bytes
+    }
+}
+
+impl FromStr for Capabilities {
+    type Err = CapabilitiesError;
+
+    /// Reads one clause as setcap does: names with commas, `+` or `=`, and the letters of the sets.
+    fn from_str(text: &str) -> Result<Self, CapabilitiesError> {
+        let wrong = || CapabilitiesError { text: text.chars().take(200).collect() };
+        let (names, sets) = text.split_once(['+', '=']).ok_or_else(wrong)?;
+        if sets.is_empty() || !sets.chars().all(|set| "eip".contains(set)) {
+            return Err(wrong());
+        }
+        let mut bits = 0;
+        for name in names.split(',') {
+            let name = name.trim().to_ascii_lowercase();
+            let plain = name.strip_prefix("cap_").ok_or_else(wrong)?;
+            bits |= 1_u64 << NAMES.iter().position(|known| *known == plain).ok_or_else(wrong)?;
+        }
+        let of = |set: char| if sets.contains(set) { bits } else { 0 };
+        Ok(Self { permitted: of('p'), inheritable: of('i'), effective: sets.contains('e') })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As setcap(8) of libcap 2.66 writes them.
+    #[test]
+    fn attributes() {
+        for (text, expected) in [
+            ("cap_net_raw+ep", "0100000200200000000000000000000000000000"),
+            ("cap_net_bind_service=+ep", ""),
+            ("cap_net_bind_service,cap_net_admin=p", "0000000200140000000000000000000000000000"),
+            ("CAP_BPF+ei", "0100000200000000000000000000000080000000"),
+        ] {
+            let found = text.parse::<Capabilities>();
+            let hex = |bytes: [u8; 20]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            match found {
+                Ok(found) => assert_eq!(hex(found.attribute()), expected, "{text}"),
+                Err(error) => assert!(expected.is_empty(), "{error}"),
+            }
+        }
+        for bad in ["", "cap_net_raw", "net_raw+ep", "cap_nothing+ep", "cap_net_raw+x", "cap_net_raw+"] {
+            assert!(bad.parse::<Capabilities>().is_err(), "{bad}");
+        }
+    }
+}
