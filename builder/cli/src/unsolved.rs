@@ -16,7 +16,7 @@ fn one(problem: &SolveError, platform: &Platform) -> String {
     let mut message = problem.to_string();
     let mut cause = problem.source();
     while let Some(error) = cause {
-        message += &format!("\n  because: {error}");
+        message.extend(["\n  because: ", &error.to_string()]);
         cause = error.source();
     }
     let Some(recipe) = recipe else { return message };

@@ -124,7 +124,7 @@ mod tests {
             ("CAP_BPF+ei", "0100000200000000000000000000000080000000"),
         ] {
             let found = text.parse::<Capabilities>();
-            let hex = |bytes: [u8; 20]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let hex = |bytes: [u8; 20]| bytes.map(|byte| format!("{byte:02x}")).concat();
             match found {
                 Ok(found) => assert_eq!(hex(found.attribute()), expected, "{text}"),
                 Err(error) => assert!(expected.is_empty(), "{error}"),

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use builder_inputs::{
     APT_FOLDER, DEBIAN_KEYRING, Keyring, Locations, Lock, LockOptions, PackageCache, PackageRequest,
     Transport, Update,

@@ -138,7 +138,7 @@ fn tell(
         let state = if document.changed { "written" } else { "up to date" };
         let mut lines = format!("{}: {state}, {} packages\n", document.lock.display(), document.packages);
         for Moved { package, from, to, source } in &document.moved {
-            lines += &format!("~ {package} {from} -> {to} (source {source})\n");
+            lines.extend([format!("~ {package} {from} -> {to} (source {source})\n")]);
         }
         for (sign, packages) in [('-', &document.removed), ('+', &document.added)] {
             lines.extend(packages.iter().map(|package| format!("{sign} {package}\n")));

@@ -71,7 +71,7 @@ fn earlier() -> BTreeMap<(String, String), String> {
 fn earlier_shares() -> String {
     let text = fs::read_to_string(table_path()).unwrap_or_default();
     let lines = text.lines().filter(|line| line.contains(" packages were seen"));
-    lines.map(|line| format!("{line}\n\n")).collect()
+    lines.flat_map(|line| [line, "\n\n"]).collect()
 }
 
 fn write(rows: &BTreeMap<(String, String), String>, missing: usize, shares: &str) {
