@@ -145,7 +145,7 @@ async fn moves_only_what_is_named_and_nothing_that_is_held() -> Result<()> {
     assert_ne!(lock.suites[0].date, old.suites[0].date, "the suite moves on all the same");
     bench.only.clear();
     let held = PackageRequest { holds: vec!["libc6".parse()?], ..asked.clone() };
-    let lock = bench.lock(&[held.clone()], Some(&old)).await?.lock;
+    let lock = bench.lock(std::slice::from_ref(&held), Some(&old)).await?.lock;
     assert_eq!(moved(&lock), ["mawk 1.3 -> 1.4", "redis-server 5:7.0 -> 5:8.0"]);
     let lock = bench.lock(&[asked], Some(&old)).await?.lock;
     assert_eq!(moved(&lock).len(), 3);
@@ -164,7 +164,7 @@ async fn keys_of_apts_sources_count_only_where_they_are_pinned() -> Result<()> {
     let archive = Archive::write(&signer, &GOOD, PACKAGES)?;
     let apt = tempfile::tempdir()?;
     let armored = signer.armored()?.replace("\n\n", "\n.\n");
-    let inline: String = armored.lines().map(|line| format!("\n {line}")).collect();
+    let inline: String = armored.lines().flat_map(|line| ["\n ", line]).collect();
     let source = format!(
         "Types: deb\nURIs: file:{}\nSuites: stable\nSigned-By:{inline}\n",
         archive.folder.path().display()

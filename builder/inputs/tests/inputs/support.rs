@@ -337,9 +337,8 @@ impl Server {
 fn answer(head: &str, folder: &Path, manner: Manner, record: &Mutex<Vec<String>>) -> (String, Vec<u8>) {
     let path = head.split(' ').nth(1).unwrap_or_default().trim_start_matches("/debian/").to_owned();
     let body = std::fs::read(folder.join(path.replace("%2B", "+")));
-    let lines = head.lines().map(str::to_ascii_lowercase);
-    let from =
-        lines.filter_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse().ok()).next();
+    let mut lines = head.lines().map(str::to_ascii_lowercase);
+    let from = lines.find_map(|line| line.strip_prefix("range: bytes=")?.strip_suffix('-')?.parse().ok());
     let from: usize = from.unwrap_or(0);
     let shown = if from > 0 { format!("{path} from {from}") } else { path };
     record.lock().expect("no test thread panicked").push(shown);
