@@ -71,8 +71,26 @@ pub(crate) enum Command {
     Clear(pin::ClearArguments),
     Doctor(doctor::Arguments),
     Daemon(daemon::Arguments),
+}
+
+/// What the executable does inside images and sandboxes, where there is no environment and no home.
+#[derive(Debug, Subcommand)]
+pub(crate) enum InsideCommand {
     Guest(guest::Arguments),
     Sandbox(sandbox::Arguments),
+}
+
+impl InsideCommand {
+    /// Does it.
+    pub(crate) fn run(&self) -> Result<(), CommandError> {
+        match self {
+            Self::Guest(arguments) => guest::run(arguments),
+            Self::Sandbox(arguments) => {
+                sandbox::run(arguments);
+                Ok(())
+            }
+        }
+    }
 }
 
 impl Context {
@@ -113,11 +131,6 @@ impl Command {
             Self::Clear(arguments) => pin::run_clear(&arguments, context),
             Self::Doctor(arguments) => doctor::run(&arguments, context),
             Self::Daemon(arguments) => daemon::run(&arguments),
-            Self::Guest(arguments) => guest::run(&arguments),
-            Self::Sandbox(arguments) => {
-                sandbox::run(&arguments);
-                Ok(())
-            }
         }
     }
 }

@@ -30,10 +30,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{Command, Context},
+    command::{Command, Context, InsideCommand},
     error::{CommandError, Kind},
     home::Home,
     report::{Format, Report},
@@ -50,7 +50,16 @@ struct Arguments {
     #[arg(long, global = true, value_name = "FOLDER", env = "BUNDLE_HOME", hide_env_values = true)]
     home: Option<PathBuf>,
     #[command(subcommand)]
-    command: Command,
+    command: AnyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it, for as long as the program runs")]
+enum AnyCommand {
+    #[command(flatten)]
+    Verb(Command),
+    #[command(flatten)]
+    Inside(InsideCommand),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +75,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), CommandError> {
+    let command = match arguments.command {
+        AnyCommand::Verb(command) => command,
+        AnyCommand::Inside(command) => return command.run(),
+    };
     let root =
         arguments.home.or_else(|| home::default_root(|name| std::env::var_os(name))).ok_or_else(|| {
             CommandError::new(Kind::Usage, "there is no home folder in the environment")
@@ -73,5 +86,5 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
         })?;
     let format = if arguments.json { Format::Json } else { Format::Text };
     let context = Context { home: Home::new(root), report: Report::new(format) };
-    arguments.command.run(&context)
+    command.run(&context)
 }

@@ -392,7 +392,7 @@ fn dpkg_finds_its_own_database_in_an_image_with_dpkg() {
     assert_eq!(dpkg("dpkg-query", &["--listfiles", "one"]), "/usr\n/usr/own\n/lib/merged\n/etc/one.conf\n");
     assert_eq!(dpkg("dpkg-query", &["--search", "/usr/x"]), "two: /usr/x\n");
     let conffiles = dpkg("dpkg-query", &["--show", "--showformat=${Conffiles}", "one"]);
-    assert_eq!(conffiles, format!("\n /etc/one.conf {one}"));
+    assert_eq!(conffiles, format!(" /etc/one.conf {one}"));
     // What it is told apart by: a file that changed.
     fs::write(root.join("usr/own"), "3").unwrap();
     let changed =

@@ -119,7 +119,7 @@ mod tests {
         ] {
             let constraint: Constraint = text.parse().unwrap();
             let holds =
-                ["1", "2.0~", "2", "2-0", "3"].map(|version| constraint.contains(&version.parse().unwrap()));
+                ["1", "2~", "2", "2-0", "3"].map(|version| constraint.contains(&version.parse().unwrap()));
             assert_eq!([holds[0], holds[2], holds[4]], held, "{text}");
             assert_eq!((holds[1], holds[3]), (holds[0], holds[2]), "{text}");
             assert_eq!(constraint.to_string().parse::<Constraint>().unwrap(), constraint);
