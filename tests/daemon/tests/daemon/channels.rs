@@ -118,19 +118,20 @@ async fn who_moves_tags_moves_nothing_else() {
     let since = Timestamp::now();
     hold(&lab.person(), "shop", "freeze", "alice").await.unwrap();
     let three = shop.release("3", vec![api(probe, "three", &ready, 60)], true).await.unwrap();
-    shop.promote(&three, Action::Promote).await.unwrap();
-    let held = |record: u64, words: &'static str| {
+    let named = shop.promote(&three, Action::Promote).await.unwrap().document().version;
+    let held = |record: u64, words: &str| {
+        let words = words.to_owned();
         move |object: &Value| {
             object["status"]["accepted"]["version"] == record
-                && condition(object, "Held")["message"] == words
+                && condition(object, "Held")["message"] == words.as_str()
                 && runs("2", "Held")(object)
         }
     };
-    lab.wait("subscription", HOME, "shop", PATIENCE, held(4, "by alice: freeze")).await.unwrap();
-    shop.promote(&three, Action::Hold).await.unwrap();
-    lab.wait("subscription", HOME, "shop", PATIENCE, held(5, "by alice: freeze")).await.unwrap();
+    lab.wait("subscription", HOME, "shop", PATIENCE, held(named, "by alice: freeze")).await.unwrap();
+    let holding = shop.promote(&three, Action::Hold).await.unwrap().document().version;
+    lab.wait("subscription", HOME, "shop", PATIENCE, held(holding, "by alice: freeze")).await.unwrap();
     assert!(unhold(&lab.person(), "shop").await.unwrap());
-    let told = held(5, "by record 5 of the channel");
+    let told = held(holding, &format!("by record {holding} of the channel"));
     lab.wait("subscription", HOME, "shop", PATIENCE, told).await.unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     let writes = lab.writes(since, Some(TARGET)).unwrap();
