@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -87,6 +88,8 @@ pub struct Lab {
     /// The client of an administrator.
     pub administrator: Client,
     folder: TempDir,
+    /// Places share objects of the cluster, and two who apply one for the first time exclude each other.
+    installing: Mutex<()>,
 }
 
 impl Lab {
@@ -109,11 +112,18 @@ impl Lab {
             bed.kubectl(&["wait", "--for=condition=Established", "--timeout=20s", &format!("crd/{name}")])?;
         }
         let administrator = client(bed.kubeconfig()).await?;
-        Ok(Self { bed, client: administrator.clone(), administrator, folder: TempDir::new()? })
+        Ok(Self {
+            bed,
+            client: administrator.clone(),
+            administrator,
+            folder: TempDir::new()?,
+            installing: Mutex::default(),
+        })
     }
 
     /// Installs all of the daemon but its Deployment in a place; the kubeconfig of its account.
     pub fn install(&self, place: &Place) -> Result<PathBuf> {
+        let _alone = self.installing.lock().unwrap_or_else(PoisonError::into_inner);
         let options = InstallOptions {
             namespace: place.home.clone(),
             targets: vec![place.target.clone()],
