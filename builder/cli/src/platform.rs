@@ -176,12 +176,23 @@ impl PlatformFolder {
         Lock::parse(&text).map(Some).map_err(|source| LockFileError::Invalid { path, source })
     }
 
+    /// Whether a lock answers what the recipes ask, of suites as they are defined now.
+    pub(crate) fn freshness(&self, lock: &Lock) -> Freshness {
+        let suites = lock.suites.iter();
+        let mut stale: Vec<Staleness> =
+            suites.filter_map(|locked| self.platform.suites.get(&locked.name)?.staleness(locked)).collect();
+        if let Freshness::Stale(reasons) = lock.check(&self.requests()) {
+            stale.extend(reasons);
+        }
+        if stale.is_empty() { Freshness::Fresh } else { Freshness::Stale(stale) }
+    }
+
     /// The lock, which must be there and answer what the recipes ask.
     pub(crate) fn fresh_lock(&self) -> Result<Lock, CommandError> {
         let checked = || {
             let path = self.lock_path();
             let lock = self.read_lock()?.ok_or_else(|| LockFileError::Missing { path: path.clone() })?;
-            match lock.check(&self.requests()) {
+            match self.freshness(&lock) {
                 Freshness::Fresh => Ok(lock),
                 Freshness::Stale(reasons) => Err(LockFileError::Stale { path, reasons }),
             }

@@ -1,11 +1,11 @@
 //! `bundle.toml` and `environments/*.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bundles_objects::{ConfigKey, Resources, Scaling, ServiceName};
 use bundles_release::{
     ProductName, ReleaseVersion,
-    lock::{Codename, Component, Fingerprint, ReleaseField, SuiteName},
+    lock::{Codename, Component, Fingerprint, LockedSuite, ReleaseField, Staleness, SuiteName},
 };
 use registry_wire::RepositoryName;
 use schemars::JsonSchema;
@@ -71,6 +71,26 @@ pub struct Suite {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<SuiteNameText>")]
     pub updates: Vec<SuiteName>,
+}
+
+impl Suite {
+    /// Why what was locked of this suite no longer answers its definition, if so. A key that is not pinned any more may
+    /// have been revoked.
+    pub fn staleness(&self, locked: &LockedSuite) -> Option<Staleness> {
+        let components = |list: &[Component]| list.iter().cloned().collect::<BTreeSet<_>>();
+        let what = if !locked.keys.iter().any(|key| self.keys.contains(key)) {
+            "other keys"
+        } else if locked.origin != self.origin || locked.label != self.label {
+            "another origin or label"
+        } else if locked.codename != self.codename {
+            "another codename"
+        } else if components(&locked.components) != components(&self.components) {
+            "other components"
+        } else {
+            return None;
+        };
+        Some(Staleness::Suite { suite: locked.name.clone(), what })
+    }
 }
 
 /// What one environment gives and changes.

@@ -61,8 +61,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
         let lock = folder.fresh_lock()?;
         return tell(&folder, Some(&lock), &lock, context);
     }
-    let requests = folder.requests();
-    let fresh = before.as_ref().filter(|lock| lock.check(&requests) == Freshness::Fresh);
+    let fresh = before.as_ref().filter(|lock| folder.freshness(lock) == Freshness::Fresh);
     if let Some(lock) = fresh
         && arguments.update.is_none()
     {

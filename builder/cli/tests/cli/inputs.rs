@@ -145,6 +145,35 @@ fn locks_that_do_not_hold() {
 }
 
 #[test]
+fn suites_that_were_defined_anew() {
+    let shop = Shop::locked();
+    let session = &shop.session;
+    let good = session.read("shop/bundle.toml");
+    let fingerprint = good.split('"').find(|text| text.len() == 40).unwrap();
+    let other = format!("{}{}", &fingerprint[1..], &fingerprint[..1]);
+    assert_ne!(fingerprint, other);
+    for (old, new, told) in [
+        (fingerprint, other.as_str(), "suite stable has other keys now"),
+        (
+            "components = [\"main\"]",
+            "components = [\"main\", \"contrib\"]",
+            "suite stable has other components now",
+        ),
+    ] {
+        let changed = good.replace(old, new);
+        assert_ne!(changed, good, "{old}");
+        session.write("shop/bundle.toml", &changed);
+        for verb in ["lock --check", "build", "fetch"] {
+            let said = session.run(&format!("{verb} --platform shop"));
+            assert!(said.starts_with("exit 3") && said.contains(told), "{verb}: {said}");
+            assert!(said.contains("try: bundle lock --platform shop"), "{said}");
+        }
+    }
+    session.write("shop/bundle.toml", &good);
+    assert!(session.run("lock --check --platform shop").contains("up to date"));
+}
+
+#[test]
 fn recipes_that_cannot_be_solved() {
     let shop = Shop::locked();
     let session = &shop.session;

@@ -1,6 +1,6 @@
 //! Whether a lock still answers what the recipes ask.
 
-use super::{Lock, PackageRequest, RecipeName};
+use super::{Lock, PackageRequest, RecipeName, SuiteName};
 
 /// Whether a lock still answers what the recipes ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,14 @@ pub enum Staleness {
         /// The recipe.
         recipe: RecipeName,
     },
+    /// A suite is defined otherwise than when the lock was made.
+    #[error("suite {suite} has {what} now than bundle.lock was made with; `bundle lock` asks it again")]
+    Suite {
+        /// The suite.
+        suite: SuiteName,
+        /// What is different.
+        what: &'static str,
+    },
     /// A recipe is gone.
     #[error("bundle.lock still holds recipe {recipe}, which is gone; `bundle lock` removes it")]
     Gone {
@@ -37,10 +45,11 @@ pub enum Staleness {
 }
 
 impl Staleness {
-    /// The recipe that it is about.
-    pub const fn recipe(&self) -> &RecipeName {
+    /// The recipe that it is about; none for a suite.
+    pub const fn recipe(&self) -> Option<&RecipeName> {
         match self {
-            Self::Missing { recipe } | Self::Changed { recipe } | Self::Gone { recipe } => recipe,
+            Self::Missing { recipe } | Self::Changed { recipe } | Self::Gone { recipe } => Some(recipe),
+            Self::Suite { .. } => None,
         }
     }
 }
@@ -61,7 +70,7 @@ impl Lock {
             .filter(|recipe| !requests.iter().any(|request| request.recipe == **recipe))
             .map(|recipe| Staleness::Gone { recipe: recipe.clone() });
         let mut reasons: Vec<Staleness> = asked.chain(gone).collect();
-        reasons.sort_by(|left, right| left.recipe().cmp(right.recipe()));
+        reasons.sort_by(|left, right| left.recipe().cmp(&right.recipe()));
         if reasons.is_empty() { Freshness::Fresh } else { Freshness::Stale(reasons) }
     }
 }
