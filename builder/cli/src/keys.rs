@@ -178,10 +178,7 @@ pub(crate) fn password(
     path: &Path,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<u8>, KeyFileAccessError> {
-    if let Some(password) = PASSWORD_VARIABLES.iter().find_map(|name| environment(name)) {
-        return Ok(password.into_bytes());
-    }
-    typed(path, "Password for")
+    given(environment).map_or_else(|| typed(path, "Password for"), Ok)
 }
 
 /// The password for a key that is to be made: at the terminal it is asked twice, since a slip would lose the key.
@@ -189,12 +186,16 @@ pub(crate) fn new_password(
     path: &Path,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Vec<u8>, KeyFileAccessError> {
-    if let Some(password) = PASSWORD_VARIABLES.iter().find_map(|name| environment(name)) {
-        return Ok(password.into_bytes());
+    if let Some(password) = given(environment) {
+        return Ok(password);
     }
     let first = typed(path, "Password for")?;
     let second = typed(path, "The same again for")?;
     if first == second { Ok(first) } else { Err(KeyFileAccessError::NotRepeated { path: path.to_owned() }) }
+}
+
+fn given(environment: impl Fn(&str) -> Option<String>) -> Option<Vec<u8>> {
+    PASSWORD_VARIABLES.iter().find_map(|name| environment(name)).map(String::into_bytes)
 }
 
 fn typed(path: &Path, prompt: &str) -> Result<Vec<u8>, KeyFileAccessError> {
