@@ -159,8 +159,11 @@ fn is_going(pod: &Value) -> bool {
 
 /// Whether a pod was ready and is not any more, without a restart of a container in between: `Ready` went from true
 /// to false after its containers had started, since it is false from the beginning otherwise.
+///
+/// A pod whose node was not heard of is not meant: the node controller takes `Ready` from every pod there and leaves
+/// `ContainersReady` as the kubelet wrote it. That says nothing of the release, and passes or runs into the deadline.
 pub fn lost_readiness(pod: &Value) -> bool {
-    if is_going(pod) {
+    if is_going(pod) || is_true(condition(pod, "ContainersReady")) && !lacks_gates(pod) {
         return false;
     }
     let Some(ready) = condition(pod, "Ready") else { return false };
@@ -172,6 +175,11 @@ pub fn lost_readiness(pod: &Value) -> bool {
         && containers
             .iter()
             .all(|container| time(container, "/state/running/startedAt").is_some_and(|start| changed > start))
+}
+
+/// Whether the containers are ready and something else that the pod names as a readiness gate is not.
+fn lacks_gates(pod: &Value) -> bool {
+    condition(pod, "Ready").is_some_and(|ready| text(ready, "/reason") == "ReadinessGatesNotReady")
 }
 
 /// The pods of a workload's current revision; for other kinds none.

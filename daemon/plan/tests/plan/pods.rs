@@ -132,6 +132,11 @@ fn readiness_that_was_there_and_is_lost() {
     restarted["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] =
         json!(later(31).to_string());
     assert!(!lost_readiness(&restarted), "its container began anew");
+    let mut silent = lost.clone();
+    silent["status"]["conditions"][0] = json!({"type": "ContainersReady", "status": "True"});
+    assert!(!lost_readiness(&silent), "its node was not heard of");
+    silent["status"]["conditions"][1]["reason"] = json!("ReadinessGatesNotReady");
+    assert!(lost_readiness(&silent), "a gate closed");
     lost["metadata"]["deletionTimestamp"] = json!(START);
     assert!(!lost_readiness(&lost), "it is going");
 }

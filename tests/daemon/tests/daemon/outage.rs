@@ -19,6 +19,8 @@ use tokio::{
 };
 
 const PATIENCE: Duration = Duration::from_mins(3);
+/// Longer than the bed's nodes may be silent (8 s): the node controller takes readiness from all their pods.
+const SILENCE: Duration = Duration::from_secs(12);
 
 fn is_apply(call: &Call) -> bool {
     call.method == Method::PATCH && call.path.contains(&format!("/namespaces/{TARGET}/"))
@@ -78,6 +80,7 @@ async fn an_api_server_that_restarts_during_apply_costs_nothing() {
     let Caught { call: second, go_on } = held(trap, "it is tried again").await;
     block_in_place(|| lab.bed.stop_api_server()).unwrap();
     go_on.send(()).ok();
+    sleep(SILENCE).await;
     block_in_place(|| lab.bed.start_api_server()).unwrap();
     // The old settings go when the release is kept, and not because nothing could be read.
     assert!(!lab.get("configmap", TARGET, "settings-1").unwrap().is_null(), "pruned on an error");
