@@ -1,10 +1,11 @@
 //! The order of the steps.
 
-use std::{collections::BTreeMap, fs::File, io};
+use std::{collections::BTreeMap, error::Error, fs::File, io};
 
 use builder_image::{EncodedImage, Fragment, FragmentIndex, ImageConfig, Layer, LayerWriter, plan};
 use builder_tree::{
-    Content, InstallOptions, Package, PackageInput, Payloads, SourceFile, install, place_sources,
+    Content, InstallOptions, Package, PackageInput, PayloadError, Payloads, SourceFile, install,
+    place_sources,
 };
 use bundles_release::lock::Accounts;
 use rayon::prelude::*;
@@ -114,7 +115,8 @@ impl<'a> Builder<'a> {
             let image = EncodedImage::new(&request.config, &layers);
             return Ok(BuiltImage { name, image, layers, origin: Origin::Kept });
         }
-        let (layers, steps) = self.encode(request)?;
+        let (layers, steps) =
+            self.encode(request).map_err(|error| self.without_damage(&request.name, error))?;
         let image = EncodedImage::new(&request.config, &layers);
         let mut blobs: Vec<Digest> = layers.iter().map(|layer| layer.digest).collect();
         for bytes in [&image.config.1[..], image.manifest.bytes()] {
@@ -184,6 +186,21 @@ impl<'a> Builder<'a> {
         Ok(layer)
     }
 
+    /// An error that came of a damaged payload, once that is removed: the next build unpacks it again.
+    fn without_damage(&self, image: &str, error: BuildError) -> BuildError {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+        while let Some(link) = cause {
+            if let Some(PayloadError::Damaged { digest, .. }) = link.downcast_ref() {
+                return match self.store.verify_blob(digest) {
+                    Ok(()) => error,
+                    Err(source) => BuildError::Store { image: image.to_owned(), source },
+                };
+            }
+            cause = link.source();
+        }
+        error
+    }
+
     /// Puts what `write` writes into the store. When that fails because of the store, its error is the one that tells.
     fn fill_blob<T>(
         &self,
@@ -226,24 +243,32 @@ impl<'a> Builder<'a> {
 
     fn unpack_all(&self, request: &ImageRequest) -> Result<(Vec<Package>, Payloads), BuildError> {
         self.progress.begin(&request.name, Stage::Unpack, request.packages.len());
-        let unpacked: Vec<UnpackResult> =
+        let unpacked: Vec<(UnpackResult, Origin)> =
             request.packages.par_iter().map(|input| self.unpack(request, input)).collect::<Result<_, _>>()?;
         let mut payloads = Payloads::new();
         let mut packages = Vec::with_capacity(unpacked.len());
-        for result in unpacked {
-            payloads.add(result.package.sha256, self.store.blob_path(&result.payload));
+        for (result, origin) in unpacked {
+            let (package, path) = (result.package.sha256, self.store.blob_path(&result.payload));
+            match origin {
+                Origin::Built => payloads.add(package, path),
+                Origin::Kept => payloads.add_kept(package, path, result.payload),
+            }
             packages.push(result.package);
         }
         Ok((packages, payloads))
     }
 
-    fn unpack(&self, request: &ImageRequest, input: &PackageInput) -> Result<UnpackResult, BuildError> {
+    fn unpack(
+        &self,
+        request: &ImageRequest,
+        input: &PackageInput,
+    ) -> Result<(UnpackResult, Origin), BuildError> {
         let in_store = |source| BuildError::Store { image: request.name.clone(), source };
         let key = step::unpack_key(&input.sha256);
         let kept = self.store.result::<UnpackResult>(&key).map_err(in_store)?;
         let kept = kept.filter(|result| self.store.has_blob(&result.payload, result.length));
-        let result = if let Some(result) = kept {
-            result
+        let unpacked = if let Some(result) = kept {
+            (result, Origin::Kept)
         } else {
             let in_package =
                 |source| BuildError::Package { image: request.name.clone(), source: Box::new(source) };
@@ -252,10 +277,10 @@ impl<'a> Builder<'a> {
             let result = UnpackResult { package: unpacked.package, payload, length: unpacked.length };
             let reach = Reach { blobs: vec![payload], steps: Vec::new() };
             self.store.keep_result(&key, &result, reach).map_err(in_store)?;
-            result
+            (result, Origin::Built)
         };
         self.progress.advance(&request.name, Stage::Unpack);
-        Ok(result)
+        Ok(unpacked)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use registry_wire::{Digest, HashingWriter};
@@ -16,8 +16,16 @@ use crate::Content;
 /// Where the unpacked payloads of packages are on this machine.
 #[derive(Debug, Default)]
 pub struct Payloads {
-    files: BTreeMap<Digest, PathBuf>,
-    open: Mutex<BTreeMap<Digest, std::sync::Arc<File>>>,
+    files: BTreeMap<Digest, Payload>,
+}
+
+#[derive(Debug)]
+struct Payload {
+    path: PathBuf,
+    /// What its hash was when it was written, if that was not just now.
+    kept: Option<Digest>,
+    /// Open once it was needed, and found whole if it was kept.
+    open: Mutex<Option<Arc<File>>>,
 }
 
 /// Why the bytes of a file could not be read.
@@ -36,6 +44,14 @@ pub enum PayloadError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// A kept payload is not what was written then.
+    #[error("{} is not the unpacked package that it was", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What its hash should be.
+        digest: Digest,
     },
     /// A file of the recipe is not what it was when the build began.
     #[error("{} changed while it was read", path.display())]
@@ -57,21 +73,35 @@ impl Payloads {
         Self::default()
     }
 
-    /// Says where the payload of the package with that SHA-256 is.
+    /// Says where the payload of the package with that SHA-256 was written just now.
     pub fn add(&mut self, package: Digest, path: PathBuf) {
-        self.files.insert(package, path);
+        self.files.insert(package, Payload { path, kept: None, open: Mutex::default() });
     }
 
-    fn file(&self, package: Digest) -> Result<(std::sync::Arc<File>, &Path), PayloadError> {
-        let path = self.files.get(&package).ok_or(PayloadError::Unknown { package })?;
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(file) = open.get(&package) {
+    /// Says where it is kept since an earlier time; its hash then was `digest`. It is hashed before its first byte is
+    /// used: disks forget.
+    pub fn add_kept(&mut self, package: Digest, path: PathBuf, digest: Digest) {
+        self.files.insert(package, Payload { path, kept: Some(digest), open: Mutex::default() });
+    }
+
+    fn file(&self, package: Digest) -> Result<(Arc<File>, &Path), PayloadError> {
+        let Payload { path, kept, open } =
+            self.files.get(&package).ok_or(PayloadError::Unknown { package })?;
+        // Whoever else needs this payload waits until it was hashed.
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &*open {
             return Ok((file.clone(), path));
         }
-        let file = File::open(path).map_err(|source| PayloadError::Read { path: path.clone(), source })?;
-        let file = std::sync::Arc::new(file);
-        open.insert(package, file.clone());
-        Ok((file, path))
+        let read = |source| PayloadError::Read { path: path.clone(), source };
+        let file = File::open(path).map_err(read)?;
+        if let Some(digest) = *kept {
+            let mut hashed = HashingWriter::new(io::sink());
+            copy_range(&file, path, 0, file.metadata().map_err(read)?.len(), &mut hashed)?;
+            if hashed.into_parts().1.finish() != digest {
+                return Err(PayloadError::Damaged { path: path.clone(), digest });
+            }
+        }
+        Ok((open.insert(Arc::new(file)).clone(), path))
     }
 
     /// Reads a content of at most `limit` bytes; nothing if it is longer.

@@ -312,6 +312,40 @@ fn a_damaged_store() {
 }
 
 #[test]
+fn a_damaged_payload() {
+    let shop = Shop::locked();
+    let session = &shop.session;
+    let images = session.run("build --platform shop --output before");
+    assert!(!images.starts_with("exit"), "{images}");
+    // What was compressed is gone, so that the unpacked packages are needed; all of them are damaged.
+    let (mut gone, mut damaged) = (0, 0);
+    for blob in fs::read_dir(session.path("home/store/blobs/sha256")).unwrap() {
+        let path = blob.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            fs::remove_file(&path).unwrap();
+            gone += 1;
+        } else if let Some(last) = bytes.last_mut().filter(|last| **last != b'}') {
+            *last ^= 1;
+            fs::write(&path, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    assert!(gone > 1 && damaged > 1, "{gone} gone, {damaged} damaged");
+    let build = || session.run("build --platform shop --output out");
+    let (mut told, mut refusals) = (build(), 0);
+    while told.starts_with("exit") {
+        assert!(told.contains("was damaged and is removed"), "{told}");
+        refusals += 1;
+        assert!(refusals <= damaged, "{told}");
+        told = build();
+    }
+    assert!(refusals > 0, "nothing read what was damaged");
+    let index = |folder: &str| fs::read(session.path(&format!("work/{folder}/index.json"))).unwrap();
+    assert_eq!(index("out"), index("before"));
+}
+
+#[test]
 fn ports_that_are_taken() {
     let shop = Shop::locked();
     let session = &shop.session;
