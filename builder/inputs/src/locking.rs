@@ -297,7 +297,8 @@ pub async fn lock(
             found.map(|indices| (suite.clone(), Arc::clone(indices)))
         };
         let indices: Vec<_> = suites.iter().filter_map(of_suite).collect();
-        let task = tokio::task::spawn_blocking(move || suite::solve(&architecture, &indices, &asked));
+        let cache = options.cache.clone();
+        let task = tokio::task::spawn_blocking(move || suite::solve(&cache, &architecture, &indices, &asked));
         work.push((suites, task));
     }
     let mut packages: BTreeMap<PackageKey, LockedPackage> = BTreeMap::new();

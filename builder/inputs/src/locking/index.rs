@@ -7,7 +7,7 @@ use registry_wire::Digest;
 
 use super::{LockOptions, LockingError};
 use crate::{
-    cache::CacheError,
+    cache::{CacheError, PackageCache},
     in_release::{InRelease, IndexFile},
     progress::Progress,
     transport::BaseUri,
@@ -45,6 +45,9 @@ pub enum IndexError {
     /// The compressed form is damaged.
     #[error("it cannot be unpacked")]
     Unpack(#[source] std::io::Error),
+    /// It cannot be kept unpacked.
+    #[error("it cannot be kept unpacked")]
+    Keep(#[source] CacheError),
     /// Not text.
     #[error("it is not text")]
     Encoding(#[source] std::string::FromUtf8Error),
@@ -104,8 +107,19 @@ pub(super) async fn bring(
 }
 
 impl Index {
-    /// The text of the index.
-    pub(super) fn unpack(&self) -> Result<String, IndexError> {
+    /// The text of the index: as it was unpacked before, if the Release says which text that is, or unpacked now and
+    /// kept. What is damaged is made anew.
+    pub(super) fn text(&self, cache: &PackageCache) -> Result<String, IndexError> {
+        let Some((digest, size)) = self.file.unpacked else { return self.unpack() };
+        if let Ok(Some(bytes)) = cache.read(&digest, size) {
+            return String::from_utf8(bytes).map_err(IndexError::Encoding);
+        }
+        let text = self.unpack()?;
+        cache.write(text.as_bytes()).map_err(IndexError::Keep)?;
+        Ok(text)
+    }
+
+    fn unpack(&self) -> Result<String, IndexError> {
         let expected = self.file.unpacked;
         let limit = expected.map_or(UNPACKED_LIMIT, |(_, size)| size.min(UNPACKED_LIMIT));
         let path = self.file.path.as_str();

@@ -14,6 +14,7 @@ use registry_wire::Digest;
 
 use super::{Found, LockOptions, LockTimes, LockingError, Solved, Update, index};
 use crate::{
+    cache::PackageCache,
     in_release::{InRelease, IndexFile, ReleaseError, SuitePolicy},
     keyring::SignatureError,
     packages::{Entry, Packages, Place},
@@ -186,6 +187,7 @@ async fn newest<'o>(
 /// Reads the indices of some suites for an architecture and solves the recipes that take packages from them. No
 /// network.
 pub(super) fn solve(
+    cache: &PackageCache,
     architecture: &Architecture,
     suites: &[(SuiteName, Arc<Vec<index::Index>>)],
     requests: &[(PackageRequest, Kept)],
@@ -194,7 +196,7 @@ pub(super) fn solve(
     let mut texts = Vec::new();
     for (suite, indices) in suites {
         for index in indices.iter() {
-            let text = index.unpack().map_err(|source| LockingError::Index {
+            let text = index.text(cache).map_err(|source| LockingError::Index {
                 suite: suite.clone(),
                 path: index.file.path.to_string(),
                 source,
