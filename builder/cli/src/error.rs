@@ -26,6 +26,22 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 7] =
+        [Self::Machine, Self::Usage, Self::Input, Self::Trust, Self::Remote, Self::Rollout, Self::Gone];
+
+    /// What a user is told of the exit code.
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Machine => "something on this machine: a file, a process, a full disk",
+            Self::Usage => "what was typed",
+            Self::Input => "a recipe, a lock or another document is wrong or out of date",
+            Self::Trust => "a signature, a key or a rule of the trust root says no",
+            Self::Remote => "a registry, a mirror or a cluster does not answer as it should",
+            Self::Rollout => "the cluster took a release back or refused it",
+            Self::Gone => "a locked file has left every mirror: `bundle lock --update` helps",
+        }
+    }
+
     /// The exit code of the process.
     pub(crate) const fn exit_code(self) -> u8 {
         match self {
@@ -38,6 +54,12 @@ impl Kind {
             Self::Gone => 7,
         }
     }
+}
+
+/// The exit codes, for the help text.
+pub(crate) fn exit_codes() -> String {
+    let lines = Kind::ALL.map(|kind| format!("\n  {}  {}", kind.exit_code(), kind.meaning()));
+    format!("Exit codes:\n  0  done{}", lines.concat())
 }
 
 /// A failed command.

@@ -202,10 +202,14 @@ fn of_locking(error: LockingError, folder: &PlatformFolder) -> CommandError {
 }
 
 fn of_fetch(error: FetchError, folder: &PlatformFolder) -> CommandError {
-    let (kind, hint) = match error {
+    let (kind, hint) = match &error {
         FetchError::Gone { .. } => (Kind::Gone, Some(format!("{} --update", folder.command("lock")))),
-        FetchError::Transport { .. } | FetchError::Wrong { .. } => {
-            (Kind::Remote, Some(folder.command("fetch")))
+        FetchError::Transport { .. } => (Kind::Remote, Some(folder.command("fetch"))),
+        // Fetching again helps if the mirror was in the wrong, and never if the lock is.
+        FetchError::Wrong { package, .. } => {
+            let again = folder.command("fetch");
+            let relock = folder.command(&format!("lock --update {package}"));
+            (Kind::Remote, Some(format!("{again}   (or, if bundle.lock was changed by hand: {relock})")))
         }
         FetchError::NoSource { .. } => (Kind::Remote, None),
         FetchError::Cache { .. } => (Kind::Machine, None),

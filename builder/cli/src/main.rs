@@ -41,7 +41,7 @@ use crate::{
 
 /// Recipes to signed releases to clusters, by digest.
 #[derive(Debug, Parser)]
-#[command(name = "bundle", version, max_term_width = 110)]
+#[command(name = "bundle", version, max_term_width = 110, after_help = error::exit_codes())]
 struct Arguments {
     /// Write one JSON document instead of lines.
     #[arg(long, global = true)]

@@ -47,6 +47,11 @@ impl Progress {
         }
     }
 
+    /// Says something above the bars.
+    pub(crate) fn note(&self, text: &str) {
+        self.bars.suspend(|| self.report.note(text));
+    }
+
     /// Takes the last bar away.
     pub(crate) fn finish(&self) {
         if let Some(bar) = self.current().take() {
@@ -73,7 +78,7 @@ impl builder_inputs::Progress for Progress {
     fn done(&self, _: &str) {}
 
     fn note(&self, text: &str) {
-        self.bars.suspend(|| self.report.note(text));
+        Self::note(self, text);
     }
 }
 

@@ -96,6 +96,20 @@ impl Target<'_> {
         Ok(())
     }
 
+    /// The same for a blob of an image. One that lies in the store is read again first: no damage leaves the machine
+    /// under a digest.
+    async fn put_stored(
+        &self,
+        repository: &RepositoryName,
+        descriptor: &Descriptor,
+        source: BlobSource,
+        store: &Store,
+        moved: &mut Moved,
+    ) -> Result<(), CommandError> {
+        images::verify(&source, &descriptor.digest, store)?;
+        self.put(repository, descriptor, source, moved).await
+    }
+
     /// Puts a manifest under a tag or its digest; what it names is there.
     pub(crate) async fn put_manifest(
         &self,
@@ -128,9 +142,8 @@ impl Target<'_> {
         }
         progress.begin_bytes(&format!("{}: pushing", image.name), image.size());
         for (descriptor, source) in image.blobs(store) {
-            images::verify(&source, &descriptor.digest, store)?;
             let before = moved.present;
-            self.put(&repository, &descriptor, source, &mut moved).await?;
+            self.put_stored(&repository, &descriptor, source, store, &mut moved).await?;
             progress.advance(moved.present - before);
         }
         progress.finish();
@@ -150,22 +163,29 @@ impl Target<'_> {
         for image in images {
             moved.add(self.push_image(image, store, progress).await?);
         }
-        let release = self.push_release(assembled, &mut moved).await?;
+        let release = self.push_release(assembled, progress, &mut moved).await?;
         let carrier = self.push_carrier(&assembled.release, images, store, &mut moved).await?;
         let is_new = [release, carrier].contains(&Change::Made);
         Ok((moved, if is_new { Change::Made } else { Change::Unchanged }))
     }
 
-    /// Pushes a release; its images are there. The tag moves last.
+    /// Pushes a release; its images are there. The tag moves last, and not without a word.
     async fn push_release(
         &self,
         assembled: &AssembledRelease,
+        progress: &Progress,
         moved: &mut Moved,
     ) -> Result<Change, CommandError> {
         let release = &assembled.release;
         let tag = Reference::Tag(release.tag());
-        if self.resolve(&tag).await? == Some(release.digest()) {
-            return Ok(Change::Unchanged);
+        match self.resolve(&tag).await? {
+            Some(there) if there == release.digest() => return Ok(Change::Unchanged),
+            Some(there) => progress.note(&format!(
+                "{}:{} was {there} and moves; whoever wants that one names its digest",
+                self.repository,
+                release.tag()
+            )),
+            None => {}
         }
         for (descriptor, bytes) in &assembled.blobs {
             self.put(self.repository, descriptor, bytes.clone().into(), moved).await?;
@@ -192,7 +212,7 @@ impl Target<'_> {
         for image in images {
             let from = self.image_repository(&image.name)?;
             for (descriptor, source) in image.blobs(store) {
-                self.bring(&descriptor, source, &from, moved).await?;
+                self.bring(&descriptor, source, &from, store, moved).await?;
             }
             let manifest = &image.built.image.manifest;
             self.put_manifest(self.repository, &Reference::Digest(manifest.digest()), manifest).await?;
@@ -207,6 +227,7 @@ impl Target<'_> {
         descriptor: &Descriptor,
         source: BlobSource,
         from: &RepositoryName,
+        store: &Store,
         moved: &mut Moved,
     ) -> Result<(), CommandError> {
         let digest = &descriptor.digest;
@@ -214,7 +235,7 @@ impl Target<'_> {
             && self.registry.mount_blob(self.repository, digest, from).await.map_err(of_registry)?
                 == Mounted::Refused
         {
-            return self.put(self.repository, descriptor, source, moved).await;
+            return self.put_stored(self.repository, descriptor, source, store, moved).await;
         }
         moved.present += descriptor.size;
         Ok(())
