@@ -169,7 +169,10 @@ impl InRelease {
             date,
             keys: vouched.keys,
             by_hash: fields.get("Acquire-By-Hash") == "yes",
-            separate_all: fields.get("No-Support-for-Architecture-all") != "Packages",
+            separate_all: has_separate_all(
+                fields.get("Architectures"),
+                fields.get("No-Support-for-Architecture-all"),
+            ),
             files: fields.files()?,
         };
         release.is_what_is_wanted(policy, fields.get("Suite"))?;
@@ -221,6 +224,15 @@ impl InRelease {
             Some(IndexFile { path: path.parse().ok()?, digest, size, unpacked })
         })
     }
+}
+
+/// Whether packages of architecture `all` stand in an index of their own, and not in that of each architecture as well.
+/// As for apt, the Release has to count `all` among its architectures: the security archive does not, and keeps an index
+/// of it nonetheless, of which its mirrors may have another state. A Release that counts none leaves it open.
+fn has_separate_all(architectures: &str, unsupported: &str) -> bool {
+    let mut counted = architectures.split_ascii_whitespace().peekable();
+    (counted.peek().is_none() || counted.any(|one| one == "all"))
+        && unsupported.split_ascii_whitespace().all(|one| one != "Packages")
 }
 
 /// An index of packages that a Release vouches for.
@@ -302,6 +314,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn packages_of_all_architectures() {
+        let cases = [
+            ("all amd64 arm64", "Packages", false),
+            ("all amd64 arm64", "", true),
+            ("amd64 arm64", "", false),
+            ("amd64 arm64", "Packages", false),
+            ("", "", true),
+        ];
+        for (architectures, unsupported, separate) in cases {
+            assert_eq!(
+                has_separate_all(architectures, unsupported),
+                separate,
+                "{architectures}/{unsupported}"
+            );
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]

@@ -96,6 +96,15 @@ impl Archive {
         self.mmdebstrap(&["--variant=essential", "--dpkgopt=force-unsafe-io"], target)
     }
 
+    /// A command that installs all packages with the real dpkg, as [`Self::essential`] does. A data cluster of PostgreSQL
+    /// is not made: it is no part of an image.
+    pub(crate) fn whole(&self, target: &Path) -> Result<Command> {
+        let names = format!("--include={}", self.names.join(","));
+        let no_cluster = "--essential-hook=mkdir -p \"$1/etc/postgresql-common\" && \
+            echo 'create_main_cluster = false' >\"$1/etc/postgresql-common/createcluster.conf\"";
+        self.mmdebstrap(&["--variant=essential", "--dpkgopt=force-unsafe-io", no_cluster, &names], target)
+    }
+
     /// A command that unpacks all packages and runs nothing of them, without network, into the archive `target`.
     pub(crate) fn extract(&self, target: &Path) -> Result<Command> {
         self.mmdebstrap(&["--variant=extract", &format!("--include={}", self.names.join(","))], target)

@@ -9,14 +9,14 @@ use crate::{
     debian::{Archive, Relations, installed_versions, locked_versions, without_network},
     figures::{Goal, Pair, Report, Unit},
     measure::{note, run_with_usage},
-    workshop::{Workshop, size, warm, wrapped},
+    workshop::{BASE, Workshop, size, warm, wrapped},
 };
 
 const RATIO: f64 = 4.0;
 const TARGET: f64 = 3.0;
 
 pub(crate) fn run_bench(workshop: &Workshop, rounds: u32) -> Result<Report> {
-    let stocked = workshop.essential()?;
+    let stocked = workshop.platform("essential", &[BASE])?;
     let recipe = "base".parse()?;
     let folder = workshop.empty("mmdebstrap")?;
     let archive = Archive::make(
@@ -71,8 +71,8 @@ pub(crate) fn run_bench(workshop: &Workshop, rounds: u32) -> Result<Report> {
     })
 }
 
-/// Bytes of the one image that was built just now.
-fn built(output: &[u8]) -> Result<f64> {
+/// Bytes of the one image that a command says it built just now.
+pub(crate) fn built(output: &[u8]) -> Result<f64> {
     let document = serde_json::from_slice(output)?;
     ensure!(
         platform::images(&document)?.values().all(|image| image.built),
@@ -81,7 +81,7 @@ fn built(output: &[u8]) -> Result<f64> {
     document["images"][0]["size"].as_f64().context("an image has a size")
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     if path.exists() {
         fs::remove_file(path)?;
     }

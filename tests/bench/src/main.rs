@@ -10,10 +10,12 @@ mod daemon;
 mod debian;
 mod essential;
 mod figures;
+mod large;
 mod measure;
 mod memory;
 mod no_op;
 mod sandbox;
+mod sets;
 mod solve;
 mod workshop;
 
@@ -45,6 +47,10 @@ struct Arguments {
 enum Bench {
     /// The essential base of Debian 12 from cached packages, beside mmdebstrap.
     Essential,
+    /// Larger images, one that shares packages with another, and one with a package upgraded, beside mmdebstrap.
+    Sets,
+    /// Most memory and time of an image of 5.6 GB, beside mmdebstrap.
+    Large,
     /// A build with nothing to do, beside make and cargo.
     NoOp,
     /// Most memory of a whole build, beside mmdebstrap.
@@ -61,6 +67,8 @@ impl Bench {
     const fn run(self) -> fn(&Workshop, u32) -> Result<Report> {
         match self {
             Self::Essential => essential::run_bench,
+            Self::Sets => sets::run_bench,
+            Self::Large => large::run_bench,
             Self::NoOp => no_op::run_bench,
             Self::Memory => memory::run_bench,
             Self::Solve => solve::run_bench,

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// 256 MiB.
-const LIMIT: f64 = 268_435_456.0;
+pub(crate) const LIMIT: f64 = 268_435_456.0;
 
 pub(crate) fn run_bench(workshop: &Workshop, rounds: u32) -> Result<Report> {
     let stocked = workshop.reference()?;

@@ -16,8 +16,9 @@ use test_interop::{
 
 use crate::measure::{Taken, note, run};
 
-/// What cargo builds for a bench, and what it finds up to date.
-pub(crate) const PROGRAMS: [&str; 4] = ["-p", "bundle", "-p", "test-cluster"];
+/// What cargo builds for a bench, and what it finds up to date. The tests build the same, so that nothing is built
+/// twice.
+const PROGRAMS: [&str; 2] = ["--workspace", "--bins"];
 
 /// Folders below the target folder. One bench uses them at a time.
 #[derive(Debug)]
@@ -35,11 +36,14 @@ pub(crate) struct Stocked {
     pub(crate) lock: Lock,
 }
 
-/// A platform of one image with the essential set of Debian 12.
-const ESSENTIAL: [(&str, &str); 2] = [
-    ("bundle.toml", include_str!("../essential/bundle.toml")),
-    ("base/recipe.toml", include_str!("../essential/base/recipe.toml")),
-];
+/// `bundle.toml` of the platforms that benches build.
+pub(crate) const PLATFORM: &str = include_str!("../platforms/bundle.toml");
+
+/// A recipe of such a platform: its name and its text.
+pub(crate) type Recipe = (&'static str, &'static str);
+
+/// The essential set of Debian 12.
+pub(crate) const BASE: Recipe = ("base", include_str!("../platforms/base/recipe.toml"));
 
 impl Workshop {
     /// Opens the folders; waits while another bench uses them. Builds the executable if it is out of date.
@@ -76,19 +80,47 @@ impl Workshop {
         self.stock(test_interop::platform::recipes()?)
     }
 
-    /// The essential base of Debian 12, locked by the first run and fetched.
-    pub(crate) fn essential(&self) -> Result<Stocked> {
-        let platform = self.root.join("essential");
-        for (file, content) in ESSENTIAL {
-            let path = platform.join(file);
-            path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            fs::write(path, content)?;
-        }
-        let command = ["lock", "--platform", text(&platform)?];
+    /// The platform `name` of `recipes`, locked by the first run and fetched.
+    pub(crate) fn platform(&self, name: &str, recipes: &[Recipe]) -> Result<Stocked> {
+        let platform = self.write(name, PLATFORM, recipes)?;
         if !platform.join("bundle.lock").exists() {
-            program::run(&mut self.bundle().command(command)).context("the essential set is locked once")?;
+            self.lock(&platform, &[])?;
         }
         self.stock(platform)
+    }
+
+    /// The platform `name`, which is `before` with newer versions of `packages` from a suite that `manifest` adds.
+    pub(crate) fn updated(
+        &self,
+        name: &str,
+        manifest: &str,
+        recipes: &[Recipe],
+        before: &Stocked,
+        packages: &[&str],
+    ) -> Result<Stocked> {
+        let platform = self.write(name, manifest, recipes)?;
+        fs::copy(before.platform.join("bundle.lock"), platform.join("bundle.lock"))?;
+        self.lock(&platform, &[&["--update"], packages].concat())?;
+        self.stock(platform)
+    }
+
+    fn write(&self, name: &str, manifest: &str, recipes: &[Recipe]) -> Result<PathBuf> {
+        let platform = self.root.join(name);
+        fs::create_dir_all(&platform)?;
+        fs::write(platform.join("bundle.toml"), manifest)?;
+        for (recipe, text) in recipes {
+            let folder = platform.join(recipe);
+            fs::create_dir_all(&folder)?;
+            fs::write(folder.join("recipe.toml"), text)?;
+        }
+        Ok(platform)
+    }
+
+    fn lock(&self, platform: &Path, options: &[&str]) -> Result<()> {
+        let command = [&["lock", "--platform", text(platform)?], options].concat();
+        program::run(&mut self.bundle().command(command))
+            .with_context(|| format!("{} is locked", platform.display()))?;
+        Ok(())
     }
 
     fn bundle(&self) -> Bundle {
@@ -127,6 +159,11 @@ impl Stocked {
     /// A command that builds all images.
     pub(crate) fn build(&self) -> Result<Command> {
         Ok(self.bundle.command(["build", "--platform", text(&self.platform)?]))
+    }
+
+    /// A command that builds the image of one recipe.
+    pub(crate) fn build_one(&self, recipe: &str) -> Result<Command> {
+        Ok(self.bundle.command(["build", "--platform", text(&self.platform)?, recipe]))
     }
 }
 
