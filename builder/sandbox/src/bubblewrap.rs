@@ -39,7 +39,7 @@ impl Bubblewrap {
     ) -> Result<Outcome, SandboxError> {
         let order = order(specification, minimum, action, Stage::Inside)?;
         let command = self.command(specification)?;
-        conclude(converse(command, &order)?, minimum)
+        conclude(converse(command, &order, None)?, minimum)
     }
 
     fn command(&self, specification: &Specification) -> Result<Command, SandboxError> {

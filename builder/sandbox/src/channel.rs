@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    io::{Read as _, Write as _},
+    io::{IoSlice, Read as _, Write as _},
+    mem::MaybeUninit,
     os::{
         fd::{AsFd, OwnedFd},
         unix::{fs::MetadataExt as _, net::UnixStream},
@@ -11,12 +12,14 @@ use std::{
     path::Path,
 };
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::FailedStep,
     executor::End,
     level::{Gap, Level, Reached, Wall},
+    observation::Watch,
     specification::Specification,
 };
 
@@ -34,6 +37,8 @@ pub(crate) struct Order {
     pub(crate) outside: Surroundings,
     pub(crate) stage: Stage,
     pub(crate) action: Action,
+    /// How the command is watched, if it is.
+    pub(crate) watch: Option<Watch>,
 }
 
 /// Where the helper begins.
@@ -59,6 +64,8 @@ pub(crate) enum Action {
 /// What the helper says, one per line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Report {
+    /// The descriptor that comes with this is where the command's calls wait.
+    Watched,
     /// All walls stand, the command begins.
     Reached(Reached),
     /// The command does not begin: not enough walls stand.
@@ -139,6 +146,21 @@ impl Channel {
         let mut text = Vec::new();
         (&self.socket).take(ORDER_LIMIT).read_to_end(&mut text)?;
         Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// Hands a descriptor to the caller.
+    pub(crate) fn hand_over(&self, report: &Report, descriptor: &OwnedFd) -> io::Result<()> {
+        let mut line = serde_json::to_vec(report)?;
+        line.push(b'\n');
+        let descriptors = [descriptor.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let sent = sendmsg(&self.socket, &[IoSlice::new(&line)], &mut control, SendFlags::empty())?;
+        // The line is shorter than any buffer of a socket.
+        if sent == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
     /// Sends a report.

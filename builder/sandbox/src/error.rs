@@ -26,6 +26,9 @@ pub enum SandboxError {
     /// What the helper says is not of its form.
     #[error("the sandbox's helper sent something else than reports")]
     Report(#[source] serde_json::Error),
+    /// What the command does cannot be seen.
+    #[error("what the command in the sandbox does cannot be seen")]
+    Observe(#[source] io::Error),
     /// Output, reports or the end cannot be awaited.
     #[error("the sandbox cannot be watched")]
     Watch(#[source] io::Error),

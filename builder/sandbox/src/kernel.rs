@@ -3,7 +3,7 @@
 
 use std::{
     io, mem,
-    os::fd::{AsFd, AsRawFd as _, BorrowedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
 
 use rustix::{mount::MountAttrFlags, process::Pid, thread::UnshareFlags};
@@ -105,4 +105,99 @@ pub(crate) fn raise_loopback(socket: impl AsFd) -> io::Result<()> {
     // SAFETY: the request lives, names a device, and its flags are set.
     let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A system call that waits for an answer (`seccomp_unotify(2)`).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting {
+    /// Which of all that wait.
+    pub(crate) id: u64,
+    /// The process, as this process's namespace numbers it.
+    pub(crate) process: u32,
+    /// The call's number.
+    pub(crate) number: libc::c_long,
+    /// Its arguments.
+    pub(crate) arguments: [u64; 6],
+}
+
+/// What a waiting call is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// The kernel carries it out.
+    Continue,
+    /// It is over and returned this: what it asked for was written into its memory.
+    Done(i64),
+}
+
+/// Adds a filter to this thread whose calls wait for whoever holds the descriptor.
+pub(crate) fn listen(program: &[seccompiler::sock_filter]) -> io::Result<OwnedFd> {
+    let filter = libc::sock_fprog {
+        len: program.len().try_into().map_err(io::Error::other)?,
+        filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut(),
+    };
+    // SAFETY: both types of instruction are the kernel's; the kernel copies the program before it returns.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            &raw const filter,
+        )
+    };
+    match libc::c_int::try_from(result) {
+        // SAFETY: the kernel just made it, and nobody else knows of it.
+        Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The next call that waits; none if its process ended meanwhile.
+pub(crate) fn receive(listener: impl AsFd) -> io::Result<Option<Waiting>> {
+    // SAFETY: all bytes zero are what the kernel wants to be given.
+    let mut waiting: libc::seccomp_notif = unsafe { mem::zeroed() };
+    // SAFETY: the structure lives and has the size that the request names.
+    let result = unsafe {
+        libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut waiting)
+    };
+    match result {
+        0 => Ok(Some(Waiting {
+            id: waiting.id,
+            process: waiting.pid,
+            number: waiting.data.nr.into(),
+            arguments: waiting.data.args,
+        })),
+        _ => of_ended(io::Error::last_os_error(), None),
+    }
+}
+
+/// Whether a call still waits: then what was read about its process was that process's.
+pub(crate) fn still_waits(listener: impl AsFd, id: u64) -> io::Result<bool> {
+    // SAFETY: the number lives and has the size that the request names.
+    let result = unsafe {
+        libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id)
+    };
+    if result == 0 { Ok(true) } else { of_ended(io::Error::last_os_error(), false) }
+}
+
+/// Lets a waiting call go.
+pub(crate) fn answer(listener: impl AsFd, id: u64, answered: Answered) -> io::Result<()> {
+    let (val, flags) = match answered {
+        Answered::Continue => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE),
+        Answered::Done(value) => (value, 0),
+    };
+    let flags = flags.try_into().map_err(io::Error::other)?;
+    let response = libc::seccomp_notif_resp { id, val, error: 0, flags };
+    // SAFETY: the structure lives and has the size that the request names.
+    let result = unsafe {
+        libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const response)
+    };
+    if result == 0 { Ok(()) } else { of_ended(io::Error::last_os_error(), ()) }
+}
+
+/// A process that ended, or was interrupted, waits no more; that is no failure.
+fn of_ended<T>(error: io::Error, ended: T) -> io::Result<T> {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::EINTR) => Ok(ended),
+        _ => Err(error),
+    }
 }

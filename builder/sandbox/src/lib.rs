@@ -25,11 +25,14 @@
 
 mod bubblewrap;
 mod channel;
+mod clock;
 mod error;
 mod executor;
 mod inside;
 mod kernel;
 mod level;
+mod observation;
+mod observed;
 mod own;
 mod session;
 mod specification;
@@ -39,6 +42,7 @@ pub use error::{FailedStep, SandboxError};
 pub use executor::{End, Executor, Outcome};
 pub use inside::enter;
 pub use level::{Gap, Level, Reached, Wall};
+pub use observation::{Access, Attempt, Observer, Use, Watch};
 pub use own::Own;
 pub use session::Helper;
 pub use specification::{

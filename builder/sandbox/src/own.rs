@@ -7,6 +7,7 @@ use crate::{
     error::SandboxError,
     executor::{Executor, Outcome},
     level::{Gap, Level, Reached, Wall},
+    observation::{Observer, Watch},
     session::{Answer, Helper, converse},
     specification::Specification,
 };
@@ -23,10 +24,32 @@ impl Own {
         Self { helper }
     }
 
-    fn converse(&self, order: &Order) -> Result<Answer, SandboxError> {
+    /// Runs a command as [`Executor::run`] does, while `observer` sees each of its calls that names a file before the
+    /// kernel carries it out.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Executor::run`]; and when a call cannot be seen, which ends the command.
+    pub fn run_watched(
+        &self,
+        specification: &Specification,
+        minimum: Level,
+        watch: Watch,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, SandboxError> {
+        let mut order = order(specification, minimum, Action::Run, Stage::Machine)?;
+        order.watch = Some(watch);
+        conclude(self.converse(&order, Some((watch, observer)))?, minimum)
+    }
+
+    fn converse(
+        &self,
+        order: &Order,
+        observer: Option<(Watch, &mut dyn Observer)>,
+    ) -> Result<Answer, SandboxError> {
         let mut command = Command::new(&self.helper.program);
         command.args(&self.helper.arguments);
-        converse(command, order)
+        converse(command, order, observer)
     }
 
     fn carry_out(
@@ -36,13 +59,13 @@ impl Own {
         action: Action,
     ) -> Result<Outcome, SandboxError> {
         let mut order = order(specification, minimum, action, Stage::Machine)?;
-        let mut answer = self.converse(&order)?;
+        let mut answer = self.converse(&order, None)?;
         if let Answer::NoNamespaces(gaps) = answer {
             if minimum > Level::Confined {
                 return Err(SandboxError::Weaker { required: minimum, reached: nothing_but(gaps) });
             }
             order.stage = Stage::WithoutNamespaces(gaps);
-            answer = self.converse(&order)?;
+            answer = self.converse(&order, None)?;
         }
         conclude(answer, minimum)
     }
@@ -72,7 +95,7 @@ pub(crate) fn order(
 ) -> Result<Order, SandboxError> {
     let outside = Surroundings::observe().map_err(SandboxError::Outside)?;
     let specification = specification.clone();
-    Ok(Order { specification, minimum, caller: std::process::id(), outside, stage, action })
+    Ok(Order { specification, minimum, caller: std::process::id(), outside, stage, action, watch: None })
 }
 
 /// What the caller is told.

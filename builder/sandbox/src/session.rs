@@ -1,7 +1,8 @@
 //! The caller's side: starts a helper, gives it its order, and watches until everything inside is gone.
 
 use std::{
-    io::{self, Read, Write as _},
+    io::{self, IoSliceMut, Read, Write as _},
+    mem::MaybeUninit,
     net::Shutdown,
     os::{
         fd::{AsFd, OwnedFd},
@@ -12,13 +13,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
+};
 
 use crate::{
     channel::{Order, Report},
     error::SandboxError,
     executor::{End, Outcome},
     level::{Gap, Reached},
+    observation::{Listening, Observer, Watch},
     specification::Limits,
 };
 
@@ -56,7 +62,13 @@ struct Received {
 }
 
 /// Starts `command`, whose standard input becomes the helper's socket, and waits for the end.
-pub(crate) fn converse(mut command: Command, order: &Order) -> Result<Answer, SandboxError> {
+///
+/// With an observer, it sees the command's calls.
+pub(crate) fn converse(
+    mut command: Command,
+    order: &Order,
+    observer: Option<(Watch, &mut dyn Observer)>,
+) -> Result<Answer, SandboxError> {
     let program = PathBuf::from(command.get_program());
     let (ours, theirs) = UnixStream::pair().map_err(SandboxError::Order)?;
     command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -65,7 +77,7 @@ pub(crate) fn converse(mut command: Command, order: &Order) -> Result<Answer, Sa
     let mut child = command.spawn().map_err(|source| SandboxError::Start { program, source })?;
     // Ours is the only end left, so that its end is seen.
     drop(command);
-    let watched = watch(&mut child, &ours, order, begun);
+    let watched = watch(&mut child, &ours, order, begun, observer);
     if watched.is_err() {
         child.kill().map_err(SandboxError::Watch)?;
     }
@@ -80,6 +92,7 @@ fn watch(
     socket: &UnixStream,
     order: &Order,
     begun: Instant,
+    mut observer: Option<(Watch, &mut dyn Observer)>,
 ) -> Result<(Received, Option<End>), SandboxError> {
     let text = serde_json::to_vec(order).map_err(|error| SandboxError::Order(error.into()))?;
     let sent = { socket }.write_all(&text).and_then(|()| socket.shutdown(Shutdown::Write));
@@ -93,13 +106,15 @@ fn watch(
     let mut output = child.stdout.take();
     let mut errors = child.stderr.take();
     let mut reports = Some(socket);
+    let mut listening: Option<Listening<'_>> = None;
     let mut received = Received::default();
     let mut cut = None;
     let mut deadline = begun + limits.time;
     while output.is_some() || errors.is_some() || reports.is_some() {
-        let ready = wait_until(deadline, [fd(output.as_ref()), fd(errors.as_ref()), fd(reports.as_ref())])
-            .map_err(SandboxError::Watch)?;
-        let Some([output_is_ready, errors_are_ready, reports_are_ready]) = ready else {
+        let calls = listening.as_ref().map(|listening| listening.listener().as_fd());
+        let sources = [fd(output.as_ref()), fd(errors.as_ref()), fd(reports.as_ref()), calls];
+        let ready = wait_until(deadline, sources).map_err(SandboxError::Watch)?;
+        let Some([output_is_ready, errors_are_ready, reports_are_ready, call_is_ready]) = ready else {
             if cut.is_some() {
                 return Err(SandboxError::Watch(io::ErrorKind::TimedOut.into()));
             }
@@ -108,14 +123,26 @@ fn watch(
             deadline = Instant::now() + GRACE;
             continue;
         };
-        if output_is_ready {
+        if output_is_ready != Readiness::Not {
             read_some(&mut output, &mut received.output).map_err(SandboxError::Watch)?;
         }
-        if errors_are_ready {
+        if errors_are_ready != Readiness::Not {
             read_some(&mut errors, &mut received.errors).map_err(SandboxError::Watch)?;
         }
-        if reports_are_ready {
-            read_some(&mut reports, &mut received.reports).map_err(SandboxError::Watch)?;
+        if reports_are_ready != Readiness::Not {
+            let handed = read_reports(&mut reports, &mut received.reports).map_err(SandboxError::Watch)?;
+            if let Some(listener) = handed
+                && let Some((watch, observer)) = observer.take()
+            {
+                listening = Some(Listening::new(listener, observer, watch));
+            }
+        }
+        if call_is_ready == Readiness::Ended {
+            listening = None;
+        } else if call_is_ready == Readiness::Ready
+            && let Some(listening) = &mut listening
+        {
+            listening.hear()?;
         }
         if cut.is_none() && is_over(&received, limits) {
             cut = Some(End::OverOutput);
@@ -143,20 +170,66 @@ fn fd<F: AsFd>(source: Option<&F>) -> Option<std::os::fd::BorrowedFd<'_>> {
 /// Waits until one of them can be read or has ended; nothing when the deadline comes first.
 fn wait_until(
     deadline: Instant,
-    sources: [Option<std::os::fd::BorrowedFd<'_>>; 3],
-) -> io::Result<Option<[bool; 3]>> {
+    sources: [Option<std::os::fd::BorrowedFd<'_>>; 4],
+) -> io::Result<Option<[Readiness; 4]>> {
     let left = deadline.saturating_duration_since(Instant::now());
     let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
     let mut polled: Vec<_> =
         sources.iter().flatten().map(|source| PollFd::new(source, PollFlags::IN)).collect();
     match poll(&mut polled, Some(&timeout)) {
-        Ok(0) => return Ok(if left.is_zero() { None } else { Some([false; 3]) }),
+        Ok(0) => return Ok(if left.is_zero() { None } else { Some([Readiness::Not; 4]) }),
         Ok(_) => {}
-        Err(rustix::io::Errno::INTR) => return Ok(Some([false; 3])),
+        Err(rustix::io::Errno::INTR) => return Ok(Some([Readiness::Not; 4])),
         Err(error) => return Err(error.into()),
     }
-    let mut events = polled.iter().map(|polled| !polled.revents().is_empty());
-    Ok(Some(sources.map(|source| source.is_some() && events.next().unwrap_or_default())))
+    let mut events = polled.iter().map(|polled| Readiness::of(polled.revents()));
+    let ready = sources.map(|source| source.and_then(|_| events.next()).unwrap_or(Readiness::Not));
+    Ok(Some(ready))
+}
+
+/// Whether there is something to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readiness {
+    Not,
+    Ready,
+    /// Nothing will come any more.
+    Ended,
+}
+
+impl Readiness {
+    fn of(events: PollFlags) -> Self {
+        if events.is_empty() {
+            Self::Not
+        } else if events.contains(PollFlags::IN) {
+            Self::Ready
+        } else {
+            Self::Ended
+        }
+    }
+}
+
+/// Reads reports once, and the descriptor that may come with them.
+fn read_reports(source: &mut Option<&UnixStream>, into: &mut Vec<u8>) -> io::Result<Option<OwnedFd>> {
+    let Some(socket) = source else { return Ok(None) };
+    let mut part = [0; 16 << 10];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    match recvmsg(*socket, &mut [IoSliceMut::new(&mut part)], &mut control, flags) {
+        Ok(received) if received.bytes == 0 => *source = None,
+        Ok(received) => into.extend_from_slice(&part[..received.bytes]),
+        Err(Errno::INTR) => {}
+        // A helper that was killed before it read its whole order.
+        Err(Errno::CONNRESET) => *source = None,
+        Err(error) => return Err(error.into()),
+    }
+    let mut handed = None;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            handed = descriptors.last();
+        }
+    }
+    Ok(handed)
 }
 
 /// Reads once; at the end the source is gone.
@@ -167,8 +240,6 @@ fn read_some<R: Read>(source: &mut Option<R>, into: &mut Vec<u8>) -> io::Result<
         Ok(0) => *source = None,
         Ok(length) => into.extend_from_slice(&part[..length]),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-        // A helper that was killed before it read its whole order.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => *source = None,
         Err(error) => return Err(error),
     }
     Ok(())
@@ -181,6 +252,7 @@ fn conclude(received: Received, cut: Option<End>, status: &str) -> Result<Answer
     let whole = received.reports.split_inclusive(|byte| *byte == b'\n');
     for line in whole.filter(|line| line.ends_with(b"\n")) {
         match serde_json::from_slice(line).map_err(SandboxError::Report)? {
+            Report::Watched => {}
             Report::Reached(walls) => reached = Some(walls),
             Report::Weaker(reached) => return Ok(Answer::Weaker(reached)),
             Report::Unavailable(gaps) => return Ok(Answer::NoNamespaces(gaps)),

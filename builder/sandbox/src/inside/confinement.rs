@@ -17,8 +17,10 @@ use super::{
     system_calls::{self, Refused},
 };
 use crate::{
-    channel::{Order, Stage, Surroundings},
+    channel::{Channel, Order, Report, Stage, Surroundings},
+    kernel,
     level::{Gap, Reached, Wall},
+    observed,
     specification::{Identity, Limits, Mount, Root, Specification},
 };
 
@@ -36,7 +38,7 @@ const ROOT_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
 pub(crate) const DEVICES: [&str; 5] = ["full", "null", "random", "urandom", "zero"];
 
 /// Builds the walls and says which stand: of those that others built too.
-pub(crate) fn confine(order: &Order, gaps: &[Gap]) -> Result<Reached, Stop> {
+pub(crate) fn confine(channel: &Channel, order: &Order, gaps: &[Gap]) -> Result<Reached, Stop> {
     let specification = &order.specification;
     // Read before Landlock closes /proc where it is the machine's.
     let here = Surroundings::observe().of_step("read its namespaces")?;
@@ -70,6 +72,12 @@ pub(crate) fn confine(order: &Order, gaps: &[Gap]) -> Result<Reached, Stop> {
     rustix::thread::set_no_new_privs(true).of_step("give up new privileges")?;
     reached.walls.push(Wall::NoNewPrivileges);
     restrict_files(order, &mut reached)?;
+    if order.watch.is_some() {
+        // Before the list, which does not have the call that adds a filter.
+        let program = observed::filter().map_err(std::io::Error::other).of_step("watch system calls")?;
+        let listener = kernel::listen(&program).of_step("watch system calls")?;
+        channel.hand_over(&Report::Watched, &listener).map_err(|_| Stop::Over)?;
+    }
     system_calls::restrict(Refused {
         machine: matches!(order.stage, Stage::WithoutNamespaces(_)),
         owner_rights: specification.identity == Identity::User,

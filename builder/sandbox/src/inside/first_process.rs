@@ -22,6 +22,9 @@ pub(crate) fn run_command(
     order: &Order,
     gaps: &[Gap],
 ) -> Result<(), Stop> {
+    for _ in 0..order.watch.map_or(0, |watch| watch.skipped_processes) {
+        use_up_an_id(alone)?;
+    }
     match alone.fork().of_step("start the command's process")? {
         Fork::Child => become_command(channel, order, gaps),
         Fork::Parent(command) => {
@@ -35,6 +38,17 @@ pub(crate) fn run_command(
                 (None, signal) => End::Killed(signal.unwrap_or_default()),
             };
             channel.report(&Report::Ended(end)).map_err(|_| Stop::Over)?;
+            Ok(())
+        }
+    }
+}
+
+/// A process that does nothing, so that the next one has another id.
+fn use_up_an_id(alone: &SingleThread) -> Result<(), Stop> {
+    match alone.fork().of_step("start a process")? {
+        Fork::Child => Err(Stop::Over),
+        Fork::Parent(process) => {
+            rustix::process::waitpid(Some(process), WaitOptions::empty()).of_step("end a process")?;
             Ok(())
         }
     }
@@ -57,7 +71,7 @@ fn become_command(channel: &Channel, order: &Order, gaps: &[Gap]) -> Result<(), 
     rustix::process::setsid().of_step("start a session")?;
     let specification = &order.specification;
     rustix::process::chdir(&specification.folder).of_step_on("enter", &specification.folder)?;
-    let reached = confinement::confine(order, gaps)?;
+    let reached = confinement::confine(channel, order, gaps)?;
     if reached.level() < order.minimum {
         channel.report(&Report::Weaker(reached)).map_err(|_| Stop::Over)?;
         return Err(Stop::Over);
