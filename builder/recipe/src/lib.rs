@@ -24,7 +24,8 @@ pub use folder::{FolderEntry, PlatformFolder};
 pub use image::{FileRule, Image, ImageUser, RecipeDocument, SourceFile};
 pub use load::LoadError;
 pub use manifest::{
-    EnvironmentDocument, Off, PlatformDocument, PlatformManifest, ScalingOverride, ServiceOverride, Suite,
+    EnvironmentDocument, Off, PlatformDocument, PlatformManifest, SandboxPolicy, ScalingOverride,
+    ScriptPolicy, ServiceOverride, Suite,
 };
 pub use name::ImagePlatform;
 pub use pattern::SourcePattern;

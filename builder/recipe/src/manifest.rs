@@ -45,6 +45,34 @@ pub struct PlatformManifest {
     /// The suite of recipes that name none.
     #[schemars(with = "SuiteNameText")]
     pub default_suite: SuiteName,
+    /// Which maintainer scripts may have a part in images.
+    #[serde(default)]
+    pub scripts: ScriptPolicy,
+    /// The weakest sandbox in which a script may have been recorded.
+    #[serde(default)]
+    pub sandbox: SandboxPolicy,
+}
+
+/// Which maintainer scripts may have a part in images.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScriptPolicy {
+    /// Those whose effects are declared, and those whose effects `bundle effects record` has recorded.
+    #[default]
+    Recorded,
+    /// Those whose effects are declared, and no others.
+    DeclaredOnly,
+}
+
+/// The weakest sandbox in which a script may have been recorded; `bundle doctor` says what a machine reaches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SandboxPolicy {
+    /// All walls.
+    #[default]
+    Full,
+    /// Namespaces, an own root and filtered system calls.
+    Isolated,
 }
 
 /// A suite of packages, recognised by its signed Release file.
@@ -104,6 +132,10 @@ pub struct EnvironmentDocument {
     /// Changes to services.
     #[serde(default)]
     pub services: BTreeMap<ServiceName, ServiceOverride>,
+    /// Which maintainer scripts may have a part in images of a release for this environment. Images are the same in all
+    /// environments, so this can be stricter than the platform's and not more lenient.
+    #[serde(default)]
+    pub scripts: ScriptPolicy,
 }
 
 /// What an environment changes in a service. Each key replaces that of the recipe as a whole.

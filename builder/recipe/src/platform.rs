@@ -12,7 +12,10 @@ use bundles_release::{
 };
 use registry_wire::RepositoryName;
 
-use crate::{Document, Image, Problem, ScalingOverride, ServiceOverride, SourceFile, Suite};
+use crate::{
+    Document, Image, Problem, SandboxPolicy, ScalingOverride, ScriptPolicy, ServiceOverride, SourceFile,
+    Suite,
+};
 
 /// A platform: what is built and released together.
 #[derive(Debug, Clone)]
@@ -25,6 +28,10 @@ pub struct Platform {
     pub repository: RepositoryName,
     /// The suite of recipes that name none.
     pub default_suite: SuiteName,
+    /// Which maintainer scripts may have a part in images.
+    pub scripts: ScriptPolicy,
+    /// The weakest sandbox in which a script may have been recorded.
+    pub sandbox: SandboxPolicy,
     /// Where packages may come from.
     pub suites: BTreeMap<SuiteName, Suite>,
     pub(crate) recipes: BTreeMap<ServiceName, Recipe>,
@@ -52,6 +59,8 @@ pub struct Environment {
     pub name: EnvironmentName,
     /// The values that it gives.
     pub config: BTreeMap<ConfigKey, String>,
+    /// Which maintainer scripts may have a part in the images that it runs.
+    pub scripts: ScriptPolicy,
     pub(crate) services: BTreeMap<ServiceName, ServiceOverride>,
     pub(crate) document: Document,
 }

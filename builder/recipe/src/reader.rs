@@ -31,6 +31,8 @@ impl Platform {
                 version: manifest.platform.version,
                 repository: manifest.platform.repository,
                 default_suite: manifest.platform.default_suite,
+                scripts: manifest.platform.scripts,
+                sandbox: manifest.platform.sandbox,
                 suites: manifest.suites,
                 recipes,
                 environments,
@@ -128,8 +130,8 @@ impl Reader<'_> {
                 self.problems.push(problem.expecting(expected));
                 continue;
             };
-            if let Some((document, EnvironmentDocument { config, services })) = parsed {
-                environments.insert(name.clone(), Environment { name, config, services, document });
+            if let Some((document, EnvironmentDocument { config, services, scripts })) = parsed {
+                environments.insert(name.clone(), Environment { name, config, services, scripts, document });
             }
         }
         environments
