@@ -1,13 +1,16 @@
 //! The order of the steps.
 
-use std::{collections::BTreeMap, error::Error, fs::File, io};
+use std::{collections::BTreeMap, error::Error, fs::File, io, sync::Arc};
 
 use builder_image::{EncodedImage, Fragment, FragmentIndex, ImageConfig, Layer, LayerWriter, plan};
 use builder_tree::{
-    Content, InstallOptions, Package, PackageInput, PayloadError, Payloads, SourceFile, install,
-    place_sources,
+    Content, InstallOptions, Package, PackageInput, PayloadError, Payloads, Recordings, SourceFile, install,
+    place_sources, script_level,
 };
-use bundles_release::lock::Accounts;
+use bundles_release::{
+    lock::{Accounts, PackageName},
+    sbom::ScriptLevel,
+};
 use rayon::prelude::*;
 use registry_wire::Digest;
 use serde::{Deserialize, Serialize};
@@ -32,6 +35,8 @@ pub struct ImageRequest {
     pub sources: Vec<SourceInput>,
     /// How its process starts.
     pub config: ImageConfig,
+    /// What unknown scripts of its packages did.
+    pub recordings: Arc<Recordings>,
 }
 
 /// Images to build.
@@ -61,6 +66,8 @@ pub struct BuiltImage {
     pub image: EncodedImage,
     /// Its layers, lowest first.
     pub layers: Vec<Layer>,
+    /// How it is known what the scripts of each package did.
+    pub scripts: BTreeMap<PackageName, ScriptLevel>,
     /// Whether it had to be built.
     pub origin: Origin,
 }
@@ -84,6 +91,15 @@ struct UnpackResult {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ImageResult {
     layers: Vec<Layer>,
+    scripts: BTreeMap<PackageName, ScriptLevel>,
+}
+
+/// An image whose layers are in the store.
+struct Encoded {
+    layers: Vec<Layer>,
+    /// The keys of the steps that they were made of.
+    steps: Vec<Digest>,
+    scripts: BTreeMap<PackageName, ScriptLevel>,
 }
 
 impl<'a> Builder<'a> {
@@ -111,31 +127,34 @@ impl<'a> Builder<'a> {
         let in_store = |source| BuildError::Store { image: request.name.clone(), source };
         let name = request.name.clone();
         let kept = self.store.result::<ImageResult>(key).map_err(in_store)?;
-        if let Some(ImageResult { layers }) = kept.filter(|result| self.has_layers(&result.layers)) {
+        if let Some(ImageResult { layers, scripts }) = kept.filter(|result| self.has_layers(&result.layers)) {
             let image = EncodedImage::new(&request.config, &layers);
-            return Ok(BuiltImage { name, image, layers, origin: Origin::Kept });
+            return Ok(BuiltImage { name, image, layers, scripts, origin: Origin::Kept });
         }
-        let (layers, steps) =
+        let Encoded { layers, steps, scripts } =
             self.encode(request).map_err(|error| self.without_damage(&request.name, error))?;
         let image = EncodedImage::new(&request.config, &layers);
         let mut blobs: Vec<Digest> = layers.iter().map(|layer| layer.digest).collect();
         for bytes in [&image.config.1[..], image.manifest.bytes()] {
             blobs.push(self.store.put_blob(bytes).map_err(in_store)?);
         }
-        let result = ImageResult { layers: layers.clone() };
+        let result = ImageResult { layers: layers.clone(), scripts: scripts.clone() };
         self.store.keep_result(key, &result, Reach { blobs, steps }).map_err(in_store)?;
-        Ok(BuiltImage { name, image, layers, origin: Origin::Built })
+        Ok(BuiltImage { name, image, layers, scripts, origin: Origin::Built })
     }
 
     fn has_layers(&self, layers: &[Layer]) -> bool {
         layers.iter().all(|layer| self.store.has_blob(&layer.digest, layer.size))
     }
 
-    /// The layers, and the keys of the steps that they were made of.
-    fn encode(&self, request: &ImageRequest) -> Result<(Vec<Layer>, Vec<Digest>), BuildError> {
+    fn encode(&self, request: &ImageRequest) -> Result<Encoded, BuildError> {
         let image = &request.name;
-        let (packages, payloads) = self.unpack_all(request)?;
-        let options = InstallOptions { accounts: &request.accounts, epoch: request.epoch };
+        let (packages, payloads) = self.unpacked(request)?;
+        let options = InstallOptions {
+            accounts: &request.accounts,
+            epoch: request.epoch,
+            recordings: &request.recordings,
+        };
         let in_install = |source| BuildError::Install { image: image.clone(), source: Box::new(source) };
         let tree = install(&packages, &payloads, &options).map_err(in_install)?;
         let sources = sources(request)?;
@@ -153,7 +172,9 @@ impl<'a> Builder<'a> {
             .chain(layers.iter().flatten().map(|fragment| step::fragment_key(&fragment.key())))
             .collect();
         let encode = |fragments: &Vec<Fragment>| self.encode_layer(request, fragments, &payloads);
-        Ok((layers.iter().map(encode).collect::<Result<_, _>>()?, steps))
+        let layers = layers.iter().map(encode).collect::<Result<_, _>>()?;
+        let scripts = packages.iter().map(|package| (package.name.clone(), script_level(package))).collect();
+        Ok(Encoded { layers, steps, scripts })
     }
 
     fn encode_layer(
@@ -241,7 +262,8 @@ impl<'a> Builder<'a> {
         Ok(index)
     }
 
-    fn unpack_all(&self, request: &ImageRequest) -> Result<(Vec<Package>, Payloads), BuildError> {
+    /// The packages of an image, unpacked.
+    pub fn unpacked(&self, request: &ImageRequest) -> Result<(Vec<Package>, Payloads), BuildError> {
         self.progress.begin(&request.name, Stage::Unpack, request.packages.len());
         let unpacked: Vec<(UnpackResult, Origin)> =
             request.packages.par_iter().map(|input| self.unpack(request, input)).collect::<Result<_, _>>()?;

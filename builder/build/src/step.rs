@@ -33,6 +33,8 @@ pub(crate) fn image_key(request: &ImageRequest) -> Digest {
     for group in &request.accounts.groups {
         key = key.text(group.name.as_str()).number(u64::from(group.id));
     }
+    key =
+        key.digest(&request.recordings.identity(request.packages.iter().map(|package| package.name.clone())));
     key = key.number(request.sources.len() as u64);
     for source in &request.sources {
         key = key.text(&source.target).number(u64::from(source.mode)).digest(&source.digest);

@@ -4,7 +4,7 @@ mod build;
 mod daemon;
 mod doctor;
 mod down;
-mod effects;
+pub(crate) mod effects;
 mod fetch;
 mod gc;
 mod guest;

@@ -1,11 +1,13 @@
 //! From images to the release `R`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use builder_recipe::{Environment, ScriptPolicy};
 use bundles_objects::{ImageIdentity, KUBERNETES_REQUIRED, ServiceName};
 use bundles_release::{
     AssembledRelease, EnvironmentParts, MinimumVersion, PartObjects, Release, ReleaseParts, Requirements,
-    lock::Lock, sbom,
+    lock::Lock,
+    sbom::{self, ScriptLevel, ScriptLevels},
 };
 
 use crate::{
@@ -22,6 +24,44 @@ pub(crate) fn identities(images: &[PlatformImage]) -> BTreeMap<ServiceName, Imag
     images.iter().map(|image| (image.name.clone(), image.identity())).collect()
 }
 
+/// How it is known what the scripts of each image's packages did.
+fn levels(images: &[PlatformImage]) -> Result<ScriptLevels, CommandError> {
+    let of = |image: &PlatformImage| {
+        Ok((image.name.as_str().parse().of_kind(Kind::Input)?, image.built.scripts.clone()))
+    };
+    images.iter().map(of).collect()
+}
+
+/// Refuses an image with recorded scripts for an environment that wants declared ones only.
+fn check_scripts(
+    environment: &Environment,
+    images: &[PlatformImage],
+    folder: &PlatformFolder,
+) -> Result<(), CommandError> {
+    if environment.scripts == ScriptPolicy::Recorded {
+        return Ok(());
+    }
+    for image in images {
+        let recorded = image.built.scripts.iter().find(|(_, level)| **level == ScriptLevel::Recorded);
+        if let Some((package, _)) = recorded {
+            let recordings = folder.recordings()?;
+            let names = recordings.of(package).iter().map(|one| one.run.name.as_str());
+            let names = names.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" and ");
+            let error = format!(
+                "image {}: the {names} of package {package} is only recorded, and environment {} has \
+                 `scripts = \"declared-only\"`",
+                image.name, environment.name
+            );
+            return Err(CommandError::new(Kind::Input, error).hint(format!(
+                "read the script and add it to the table of effects, or set `scripts = \"recorded\"` in \
+                 environments/{}.toml",
+                environment.name
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Puts a release together. All images of the platform must be there.
 pub(crate) fn compose(
     folder: &PlatformFolder,
@@ -32,6 +72,7 @@ pub(crate) fn compose(
     let identities = identities(images);
     let mut environments = Vec::new();
     for environment in platform.environments() {
+        check_scripts(environment, images, folder)?;
         let parts = platform.render(environment, &identities).of_kind(Kind::Input)?;
         let parts = parts.into_iter().map(|part| {
             Ok(PartObjects {
@@ -57,7 +98,7 @@ pub(crate) fn compose(
         requires: Requirements { daemon: DAEMON_REQUIRED, kubernetes: MinimumVersion { major, minor } },
         environments,
         lock: lock.to_toml().into_bytes(),
-        sbom: sbom::spdx(lock, &platform.product).of_kind(Kind::Input)?,
+        sbom: sbom::spdx(lock, &platform.product, &levels(images)?).of_kind(Kind::Input)?,
     };
     Release::assemble(parts).of_kind(Kind::Input)
 }

@@ -1,6 +1,9 @@
 //! From a locked platform to images in the store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use builder_build::{
     BuildError, BuildRequest, Builder, BuiltImage, ImageRequest, Keep, SourceInput, Store, StoreError,
@@ -8,14 +11,14 @@ use builder_build::{
 use builder_image::{ImageConfig, Process};
 use builder_inputs::PackageCache;
 use builder_recipe::{ImageUser, Recipe};
-use builder_tree::PackageError;
+use builder_tree::{PackageError, Recordings};
 use bundles_objects::{ImageIdentity, ServiceName, UserId};
 use bundles_release::{ReleaseImage, lock::Lock};
 use registry_client::BlobSource;
 use registry_wire::{Descriptor, Digest};
 
 use crate::{
-    command::Context,
+    command::{Context, effects},
     error::{CommandError, Kind, OfKind as _},
     inputs,
     platform::PlatformFolder,
@@ -109,12 +112,13 @@ pub(crate) fn build(
     // A path that a later command finds from any folder.
     let path = std::path::absolute(&folder.root).of_kind(Kind::Machine)?;
     let keep = if wanted.is_empty() { Keep::Only(path) } else { Keep::Also(path) };
+    let recordings = Arc::new(folder.recordings()?);
     let mut request = BuildRequest { images: Vec::new(), keep: Some(keep) };
     let mut users = Vec::new();
-    for (name, recipe) in known.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(**name)) {
+    for (_, recipe) in known.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(**name)) {
         let user = user_of(recipe, lock)?;
         users.push((recipe.name.clone(), user));
-        request.images.push(image_request(name, recipe, user, folder, lock, &cache)?);
+        request.images.push(image_request(recipe, user, folder, lock, &cache, &recordings)?);
     }
     let progress = Progress::new(context.report);
     let built = Builder::new(store, &progress).build(&request).map_err(|error| of_build(error, folder));
@@ -124,14 +128,31 @@ pub(crate) fn build(
     Ok(images.collect())
 }
 
-fn of_build(error: BuildError, folder: &PlatformFolder) -> CommandError {
+/// What the builder has to know of one recipe's image.
+pub(crate) fn request(
+    folder: &PlatformFolder,
+    lock: &Lock,
+    recipe: &ServiceName,
+    recordings: Recordings,
+    context: &Context,
+) -> Result<ImageRequest, CommandError> {
+    let missing = || CommandError::new(Kind::Usage, format!("there is no recipe `{recipe}`"));
+    let recipe = folder.platform.recipe(recipe).ok_or_else(missing)?;
+    let cache = PackageCache::new(context.home.downloads());
+    // Who its process runs as may be an account that a script has yet to make.
+    let user = user_of(recipe, lock).or_else(|_| "65532:65532".parse().of_kind(Kind::Machine))?;
+    image_request(recipe, user, folder, lock, &cache, &Arc::new(recordings))
+}
+
+/// A build that failed, with what helps.
+pub(crate) fn of_build(error: BuildError, folder: &PlatformFolder) -> CommandError {
     let hint = match &error {
         BuildError::Package { source, .. }
             if matches!(**source, PackageError::Corrupted { .. } | PackageError::Open { .. }) =>
         {
             Some(folder.command("fetch"))
         }
-        error => error.hint(),
+        error => error.hint().map(|hint| effects::record::of_platform(&hint, folder)),
     };
     let kind = match error {
         // What a layer is put together from was verified when it came into the store.
@@ -167,13 +188,14 @@ fn user_of(recipe: &Recipe, lock: &Lock) -> Result<UserId, CommandError> {
 }
 
 fn image_request(
-    name: &str,
     recipe: &Recipe,
     user: UserId,
     folder: &PlatformFolder,
     lock: &Lock,
     cache: &PackageCache,
+    recordings: &Arc<Recordings>,
 ) -> Result<ImageRequest, CommandError> {
+    let name = recipe.name.as_str();
     let locked = name.parse().of_kind(Kind::Input)?;
     let image = recipe.image();
     let root = folder.root.join(name);
@@ -197,6 +219,7 @@ fn image_request(
         accounts: lock.accounts.clone(),
         epoch: lock.recipe_epoch(&locked).ok_or_else(missing)?,
         sources,
+        recordings: Arc::clone(recordings),
         config: ImageConfig {
             platform,
             process: Process {

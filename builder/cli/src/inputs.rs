@@ -10,7 +10,8 @@ use builder_inputs::{
     APT_FOLDER, BaseUri, DEBIAN_KEYRING, FetchError, Fetched, Keyring, Locations, LockOptions, LockingError,
     PackageCache, Transport, Update, fetch, lock,
 };
-use builder_tree::{Package, PackageError, PackageInput, TreePath};
+use builder_recipe::ScriptPolicy;
+use builder_tree::{Package, PackageError, PackageInput, Recordings, TreePath};
 use bundles_release::lock::{Encoders, Lock, LockedPackage};
 use clap::Args;
 use jiff::Timestamp;
@@ -129,9 +130,36 @@ pub(crate) async fn make_lock(
         let file = packages.iter().find(|file| file.sha256 == package.sha256);
         file.map_or(Ok(None), |file| Package::read_file(file, path))
     };
-    let needed = builder_tree::accounts_needed(&controls, read).of_kind(Kind::Input)?;
+    let recordings = folder.recordings()?;
+    tell_unknown(&controls, &recordings, folder, context)?;
+    let needed = builder_tree::accounts_needed(&controls, &recordings, read).of_kind(Kind::Input)?;
     lock.accounts = builder_inputs::allocate_accounts(&lock.accounts, &needed).of_kind(Kind::Input)?;
     Ok(Made { lock, solving: locked.times.solve, fetched })
+}
+
+/// Names the packages with scripts that are neither declared nor recorded; fails where they cannot be recorded.
+fn tell_unknown(
+    controls: &[Package],
+    recordings: &Recordings,
+    folder: &PlatformFolder,
+    context: &Context,
+) -> Result<(), CommandError> {
+    let mut told = None;
+    for (run, error) in builder_tree::unknown_scripts(controls, recordings) {
+        if folder.platform.scripts == ScriptPolicy::DeclaredOnly {
+            let hint = format!(
+                "leave {} out of the recipe, or read its script and add it to the table of effects",
+                run.package
+            );
+            return Err(CommandError::new(Kind::Input, error).hint(hint));
+        }
+        if told.as_ref() != Some(&run.package) {
+            let command = folder.command(&format!("effects record {}", run.package));
+            context.report.note(&format!("{error}\n  try: {command}"));
+            told = Some(run.package);
+        }
+    }
+    Ok(())
 }
 
 /// What the packages' control archives say. Their data is unpacked when an image is built.

@@ -50,6 +50,7 @@ pub(crate) fn build_daemon_image(
         accounts: Accounts::default(),
         epoch: 0,
         sources: vec![source],
+        recordings: std::sync::Arc::default(),
         config: ImageConfig {
             platform: Platform { architecture: "amd64".to_owned(), os: "linux".to_owned(), variant: None },
             process: Process {

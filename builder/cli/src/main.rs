@@ -19,6 +19,7 @@ mod platform;
 mod progress;
 mod promotion;
 mod publishing;
+mod recordings;
 mod remote;
 mod report;
 mod root_file;

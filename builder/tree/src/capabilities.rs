@@ -1,6 +1,6 @@
 //! File capabilities: what a program may do without being root's (capabilities(7), setcap(8)).
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 /// The capabilities of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,6 +88,44 @@ impl Capabilities {
         bytes
     }
 }
+
+impl Capabilities {
+    /// Reads the value of the attribute, as the kernel writes it in whatever user namespace (`vfs_ns_cap_data` too).
+    pub fn of_attribute(bytes: &[u8]) -> Option<Self> {
+        let word = |place: usize| {
+            let bytes = bytes.get(place * 4..place * 4 + 4)?;
+            Some(u64::from(u32::from_le_bytes(bytes.try_into().ok()?)))
+        };
+        let head = word(0)?;
+        if ![2, 3].contains(&(head >> 24)) {
+            return None;
+        }
+        let wide = |low: usize| Some(word(low)? | word(low + 2)? << 32);
+        Some(Self { permitted: wide(1)?, inheritable: wide(2)?, effective: head & u64::from(EFFECTIVE) != 0 })
+    }
+}
+
+impl fmt::Display for Capabilities {
+    /// As [`FromStr`] reads it: names that differ in their sets stand in none, since one clause holds all.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = self.permitted | self.inheritable;
+        let names: Vec<String> = (0..NAMES.len())
+            .filter(|place| bits >> place & 1 == 1)
+            .map(|place| format!("cap_{}", NAMES[place]))
+            .collect();
+        let set = |letter, has: bool| if has { letter } else { "" };
+        write!(
+            formatter,
+            "{}+{}{}{}",
+            names.join(","),
+            set("e", self.effective),
+            set("i", self.inheritable != 0),
+            set("p", self.permitted != 0)
+        )
+    }
+}
+
+registry_wire::serde_as_text!(Capabilities);
 
 impl FromStr for Capabilities {
     type Err = CapabilitiesError;

@@ -34,14 +34,18 @@ mod temporary;
 mod ucf;
 mod verb;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use bundles_release::lock::AccountName;
+use bundles_release::lock::{AccountName, Accounts};
 
 use crate::{
     Content, Entry, InstallError, InstallOptions, Kind, Owner, Package, PayloadError, Payloads, Tree,
     TreePath,
     install::{Diversion, Diversions},
+    recorded::Left,
 };
 
 pub(crate) use knowledge::{Known, know, scripts_of};
@@ -51,9 +55,6 @@ pub(crate) use system_users::{
     accounts as accounts_of_configuration, configuration as accounts_configuration,
 };
 pub(crate) use verb::Verb;
-
-/// The scripts that do something on a first installation, in the order in which all packages' run.
-pub(crate) const SCRIPTS: [&str; 2] = ["preinst", "postinst"];
 
 /// Longest file that a verb reads.
 const READ_LIMIT: u64 = 8 << 20;
@@ -140,12 +141,18 @@ impl EffectError {
 }
 
 /// An image while its packages are installed.
+#[derive(Clone)]
 pub(crate) struct Image<'a> {
     pub(crate) tree: Tree,
     pub(crate) packages: &'a [Package],
     pub(crate) payloads: &'a Payloads,
     pub(crate) options: &'a InstallOptions<'a>,
+    pub(crate) accounts: Cow<'a, Accounts>,
     pub(crate) names: Names,
+    /// The place of the package whose scripts run; none when all are through.
+    pub(crate) configuring: Option<usize>,
+    /// What recordings left.
+    pub(crate) left: Left,
     pub(crate) diversions: Diversions,
     /// `user group mode path`, in the order in which they were made.
     pub(crate) overrides: Vec<String>,
@@ -157,7 +164,7 @@ pub(crate) struct Image<'a> {
 }
 
 /// What runs once, after all scripts.
-#[derive(Default)]
+#[derive(Default, Clone)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a trigger of its own")]
 struct Pending {
     /// Whether real paths come last.
@@ -195,7 +202,10 @@ impl<'a> Image<'a> {
             packages,
             payloads,
             options,
+            accounts: Cow::Borrowed(options.accounts),
             names: Names::new(options.accounts),
+            configuring: None,
+            left: Left::new(),
             diversions: Diversions::new(),
             overrides: Vec::new(),
             alternatives: BTreeMap::new(),
@@ -233,6 +243,11 @@ impl<'a> Image<'a> {
         self.carry_out(package, script, &script.verbs)
     }
 
+    /// Carries out one verb that needs nothing of its script.
+    pub(crate) fn carry_out_verb(&mut self, package: &Package, verb: &Verb) -> Result<(), EffectError> {
+        self.carry_out(package, &Known::of_nothing(), std::slice::from_ref(verb))
+    }
+
     fn carry_out(&mut self, package: &Package, script: &Known, verbs: &[Verb]) -> Result<(), EffectError> {
         let owner = Owner::Generated(package.name.as_str().into());
         for verb in verbs {
@@ -248,7 +263,7 @@ impl<'a> Image<'a> {
                 }
                 Verb::Text { path, text } => self.new_file(&owner, path, text.clone())?,
                 Verb::HereDocument { path, number } => {
-                    let text = package.control_text(script.name).unwrap_or_default();
+                    let text = package.control_text(script.name.as_str()).unwrap_or_default();
                     let missing = || EffectError::HereDocument { path: path.clone(), number: *number };
                     let document = here_document::nth(text, *number).ok_or_else(missing)?;
                     self.new_file(&owner, path, document)?;
@@ -325,7 +340,7 @@ impl<'a> Image<'a> {
                 Verb::Shells { real_last } => self.pending.shells = Some(*real_last),
                 Verb::AddShell { path } => self.pending.more_shells.push(path.to_string()),
                 Verb::Locales => {
-                    let text = package.control_text(script.name).unwrap_or_default();
+                    let text = package.control_text(script.name.as_str()).unwrap_or_default();
                     self.locales(&owner, text)?;
                 }
                 Verb::Shadow => self.pending.shadow = true,

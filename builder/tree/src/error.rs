@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use bundles_release::lock::PackageName;
 use registry_wire::Digest;
 
-use crate::{EffectError, PackageError, PayloadError, TreePath, UnknownPart};
+use builder_inputs::AccountError;
+
+use crate::{EffectError, PackageError, PayloadError, ScriptRun, State, TreePath, UnknownPart};
 
 /// Why packages do not make a tree.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,69 @@ pub enum InstallError {
         digest: Digest,
         /// What of it is not known.
         parts: Vec<UnknownPart>,
+    },
+    /// A script that is neither known nor recorded, though others of its package are.
+    #[error("the {run} is neither declared nor recorded")]
+    NotRecorded {
+        /// What would run.
+        run: ScriptRun,
+    },
+    /// A recorded script where only declared ones may have a part in images.
+    #[error(
+        "package {}: its {} ({}) is only recorded, and `scripts = \"declared-only\"` refuses that",
+        run.package, run.name, run.script
+    )]
+    OnlyRecorded {
+        /// What would run.
+        run: ScriptRun,
+    },
+    /// A recorded script has another text now.
+    #[error("the {run} ({}) is not the one that was recorded ({recorded})", run.script)]
+    ScriptChanged {
+        /// What would run.
+        run: ScriptRun,
+        /// SHA-256 of the text that ran.
+        recorded: Digest,
+    },
+    /// A recorded script would be started with other arguments.
+    #[error("the {run} was recorded with other arguments: {recorded}")]
+    ArgumentsChanged {
+        /// What would run.
+        run: ScriptRun,
+        /// What it was started with, for people.
+        recorded: String,
+    },
+    /// A path that a recorded script looked at is not what it was.
+    #[error("the {run} looked at {path}, which has changed: it is `{is}`, and was `{was}`{}", others(*more))]
+    ReadChanged {
+        /// What would run.
+        run: ScriptRun,
+        /// The path.
+        path: TreePath,
+        /// What was there.
+        was: State,
+        /// What is there.
+        is: State,
+        /// How many more paths have changed.
+        more: usize,
+    },
+    /// What a recorded script left was changed by what came later.
+    #[error("what the {run} left at {path} was changed afterwards by {by}, so the recording does not hold")]
+    Undone {
+        /// What ran.
+        run: ScriptRun,
+        /// The path.
+        path: TreePath,
+        /// Who owns it now.
+        by: String,
+    },
+    /// An account that a script made gets no id.
+    #[error("an account that the {run} makes gets no id")]
+    Allocate {
+        /// What ran.
+        run: ScriptRun,
+        /// Why.
+        source: AccountError,
     },
     /// A package cannot be read.
     #[error("a package cannot be read")]
@@ -119,6 +184,10 @@ pub enum InstallError {
     },
 }
 
+fn others(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(", and {more} more") }
+}
+
 /// Lines of an unknown script that a message shows.
 const SHOWN_LINES: usize = 3;
 
@@ -141,7 +210,20 @@ impl InstallError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownScript { package, .. } => Some(format!(
-                "leave {package} out of the recipe, or read its script and add it to the table of effects"
+                "bundle effects record {package}; or leave {package} out of the recipe, or read its script and add it to the table of effects"
+            )),
+            Self::NotRecorded { run }
+            | Self::ScriptChanged { run, .. }
+            | Self::ArgumentsChanged { run, .. }
+            | Self::ReadChanged { run, .. } => Some(format!("bundle effects record {}", run.package)),
+            Self::OnlyRecorded { run } => Some(format!(
+                "read the script and add it to the table of effects, or set `scripts = \"recorded\"` in [platform] of \
+                 bundle.toml; without either, leave {} out of the recipe",
+                run.package
+            )),
+            Self::Undone { run, .. } => Some(format!(
+                "read the script of {} and add it to the table of effects, or leave one of the two packages out of the recipe",
+                run.package
             )),
             Self::Effect { source, .. } | Self::Trigger { source, .. } => source.hint().map(str::to_owned),
             Self::Conflict { .. } => Some("leave one of the two out of the recipe".to_owned()),

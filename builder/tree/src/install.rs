@@ -1,6 +1,7 @@
 //! From packages to a tree, the way dpkg would.
 
 mod relation;
+mod runs;
 mod source;
 mod unpack;
 mod volatile;
@@ -8,6 +9,8 @@ mod volatile;
 use std::collections::BTreeMap;
 
 pub(crate) use relation::replaces;
+use runs::Installation;
+pub use runs::{RecordScriptsError, Recorder, UnknownRun, record_scripts, script_level, unknown_scripts};
 pub use source::{SourceFile, place_sources};
 pub(crate) use unpack::place_of;
 
@@ -16,11 +19,9 @@ use bundles_release::lock::{Accounts, PackageName};
 use registry_wire::Digest;
 
 use crate::{
-    Entry, InstallError, Kind, Owner, Package, PackageError, Payloads, Tree, TreePath,
-    effect::{
-        Image, Known, Names, SCRIPTS, Verb, accounts_configuration, accounts_of_configuration, know,
-        scripts_of,
-    },
+    AccountEffects, Entry, InstallError, Kind, Owner, Package, PackageError, Payloads, Recordings,
+    ScriptName, Tree, TreePath,
+    effect::{Names, Verb, accounts_configuration, accounts_of_configuration, know, scripts_of},
     record,
 };
 
@@ -31,20 +32,24 @@ pub struct InstallOptions<'a> {
     pub accounts: &'a Accounts,
     /// Whole seconds since 1970: the time of generated files, and the latest time of any file.
     pub epoch: i64,
+    /// What unknown scripts did.
+    pub recordings: &'a Recordings,
 }
 
 /// Users and groups that the scripts of `packages` make, in the order in which they would.
 ///
-/// `read` gives the content of a file of a package, for those that list their accounts in one.
+/// `read` gives the content of a file of a package, for those that list their accounts in one. Of a script that is neither
+/// known nor recorded nobody knows what it makes.
 pub fn accounts_needed(
     packages: &[Package],
+    recordings: &Recordings,
     read: impl Fn(&Package, &TreePath) -> Result<Option<Vec<u8>>, PackageError>,
 ) -> Result<Vec<AccountRequest>, InstallError> {
     let fixed = Names::fixed();
     let mut requests = Vec::new();
-    for (package, script) in known_scripts(packages)? {
-        for verb in &script.verbs {
-            match verb {
+    for package in packages {
+        for verb in account_verbs(package, recordings) {
+            match &verb {
                 Verb::SystemUsers { name } => {
                     let path = accounts_configuration(name);
                     let wrong = |reason| InstallError::Accounts {
@@ -64,6 +69,26 @@ pub fn accounts_needed(
         }
     }
     Ok(requests)
+}
+
+/// What the scripts of a package do, as far as it is declared or recorded.
+fn account_verbs(package: &Package, recordings: &Recordings) -> Vec<Verb> {
+    let of = |(name, text): (ScriptName, &str)| match know(name, text) {
+        Ok(known) => known.verbs,
+        Err(_) => {
+            let recorded = recordings.account_verbs(package, name, Digest::of(text.as_bytes()));
+            recorded.into_iter().cloned().collect()
+        }
+    };
+    scripts_of(package).flat_map(of).collect()
+}
+
+impl AccountEffects {
+    /// The accounts that need ids.
+    pub fn requests(&self) -> Vec<AccountRequest> {
+        let fixed = Names::fixed();
+        self.verbs().iter().filter_map(|verb| request(verb, &fixed)).collect()
+    }
 }
 
 /// The account that a verb makes.
@@ -88,32 +113,14 @@ pub fn install(
     payloads: &Payloads,
     options: &InstallOptions<'_>,
 ) -> Result<Tree, InstallError> {
-    let mut tree = Tree::new(options.epoch);
     if packages.is_empty() {
-        return Ok(tree);
+        return Ok(Tree::new(options.epoch));
     }
-    merge_usr(&mut tree, packages, options.epoch);
-    let scripts = known_scripts(packages)?;
-    let mut image = Image::new(tree, packages, payloads, options);
-    // Diversions stand before anything is unpacked, as they would for packages that come after.
-    for (package, script) in &scripts {
-        image.note_diversions(package, script);
-    }
-    for package in packages {
-        unpack::unpack(&mut image, package)?;
-    }
-    for phase in SCRIPTS {
-        for (package, script) in scripts.iter().filter(|(_, script)| script.name == phase) {
-            image.apply(package, script).map_err(|source| InstallError::Effect {
-                package: package.name.clone(),
-                script: phase,
-                source,
-            })?;
-        }
-    }
+    let mut image = Installation::begin(packages, payloads, options)?.run()?;
     image.finish()?;
     record::write(&mut image)?;
-    tree = image.into_tree();
+    image.check_left()?;
+    let mut tree = image.into_tree();
     volatile::remove_volatile(&mut tree);
     clamp(&mut tree, options.epoch);
     Ok(tree)
@@ -131,23 +138,6 @@ fn merge_usr(tree: &mut Tree, packages: &[Package], epoch: i64) {
             tree.insert(TreePath::known(name), entry(Kind::Symlink(target), 0o777));
         }
     }
-}
-
-/// Looks up every script that dpkg would run; the first unknown one is an error.
-fn known_scripts(packages: &[Package]) -> Result<Vec<(&Package, Known)>, InstallError> {
-    let mut scripts = Vec::new();
-    for package in packages {
-        for (script, text) in scripts_of(package) {
-            let known = know(script, text).map_err(|parts| InstallError::UnknownScript {
-                package: package.name.clone(),
-                script,
-                digest: Digest::of(text.as_bytes()),
-                parts,
-            })?;
-            scripts.push((package, known));
-        }
-    }
-    Ok(scripts)
 }
 
 fn clamp(tree: &mut Tree, epoch: i64) {

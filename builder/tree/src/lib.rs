@@ -2,7 +2,7 @@
 //!
 //! [`Package`] is what one `.deb` holds, [`Tree`] what an image holds, [`install`] makes the second from the first the
 //! way dpkg would. No maintainer script is run: each is known by the SHA-256 of its text or of its parts, and a table
-//! says what it does. Deliberately absent: the network, the clock, the machine's own files, and any system call that would need
+//! says what it does; or it was run elsewhere, and a [`Recording`] says what it did. Deliberately absent: the network, the clock, the machine's own files, and any system call that would need
 //! rights.
 
 mod capabilities;
@@ -13,13 +13,21 @@ mod package;
 mod path;
 mod payload;
 mod record;
+mod recorded;
 mod tree;
 
 pub use capabilities::{Capabilities, CapabilitiesError};
 pub use effect::{EffectError, Level, ScriptKnowledge, UnknownPart, script_knowledge};
 pub use error::InstallError;
-pub use install::{InstallOptions, SourceFile, accounts_needed, install, place_sources};
+pub use install::{
+    InstallOptions, RecordScriptsError, Recorder, SourceFile, UnknownRun, accounts_needed, install,
+    place_sources, record_scripts, script_level, unknown_scripts,
+};
 pub use package::{ControlFile, MemberKind, Package, PackageError, PackageInput, PackageMember, Unpacked};
 pub use path::{TreePath, TreePathError};
 pub use payload::{PayloadError, Payloads};
+pub use recorded::{
+    AccountEffects, AccountFiles, AccountsError, Allowed, Change, Ids, Outcome, Recording, RecordingError,
+    Recordings, ScriptName, ScriptNameError, ScriptRun, Seen, State, Stored,
+};
 pub use tree::{Content, Entry, Kind, Owner, Tree};

@@ -3,18 +3,44 @@
 
 mod document;
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt, fmt::Write as _};
 
 use jiff::Timestamp;
 use registry_wire::Digest;
+use serde::{Deserialize, Serialize};
 
 use self::document::{
     Checksum, CreationInfo, ExternalReference, Package, Relationship, RelationshipKind, SpdxDocument,
 };
 use crate::{
     ProductName, canonical,
-    lock::{Lock, LockedPackage, LockedSuite, PackageKey, RecipeName},
+    lock::{Lock, LockedPackage, LockedSuite, PackageKey, PackageName, RecipeName},
 };
+
+/// How it is known what the maintainer scripts of a package did in an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScriptLevel {
+    /// It has none.
+    None,
+    /// Their effects are declared, and none of them ran.
+    Declared,
+    /// One of them ran once, in a sandbox, and what it did was recorded.
+    Recorded,
+}
+
+impl fmt::Display for ScriptLevel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::None => "none",
+            Self::Declared => "declared",
+            Self::Recorded => "recorded",
+        })
+    }
+}
+
+/// The levels of the packages of each image.
+pub type ScriptLevels = BTreeMap<RecipeName, BTreeMap<PackageName, ScriptLevel>>;
 
 /// A lock of which no bill of materials can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,8 +72,9 @@ pub enum SbomError {
 }
 
 /// The bill of materials of `product`: one package for each locked Debian package, with the name that vulnerability
-/// databases know it by (package URL), its hash and its source package, contained in the recipes that install it.
-pub fn spdx(lock: &Lock, product: &ProductName) -> Result<Vec<u8>, SbomError> {
+/// databases know it by (package URL), its hash and its source package, contained in the recipes that install it. How
+/// what its maintainer scripts did in an image is known stands beside that, as far as `scripts` says.
+pub fn spdx(lock: &Lock, product: &ProductName, scripts: &ScriptLevels) -> Result<Vec<u8>, SbomError> {
     let digest = lock.digest();
     let created = lock
         .epoch()
@@ -82,11 +109,11 @@ pub fn spdx(lock: &Lock, product: &ProductName) -> Result<Vec<u8>, SbomError> {
                     package: key.clone(),
                 });
             }
-            relationships.push(Relationship::new(
-                recipe_id(name),
-                RelationshipKind::Contains,
-                package_id(key),
-            ));
+            let level = scripts.get(name).and_then(|packages| packages.get(&key.name));
+            relationships.push(
+                Relationship::new(recipe_id(name), RelationshipKind::Contains, package_id(key))
+                    .with_comment(level.map(|level| format!("maintainer scripts: {level}"))),
+            );
         }
     }
     Ok(canonical::write(&SpdxDocument {

@@ -8,7 +8,7 @@ use bundles_release::{
         Accounts, Encoders, Lock, LockedPackage, LockedRecipe, LockedSuite, Priority, SourcePackage,
         SuiteName,
     },
-    sbom::{self, SbomError},
+    sbom::{self, SbomError, ScriptLevel, ScriptLevels},
 };
 use registry_wire::Digest;
 use serde_json::Value;
@@ -73,14 +73,20 @@ fn lock() -> Lock {
     }
 }
 
+fn levels() -> ScriptLevels {
+    let name = |text: &str| text.parse().unwrap();
+    let cache = [(name("redis-server"), ScriptLevel::Declared), (name("libstdc++6"), ScriptLevel::None)];
+    [("cache".parse().unwrap(), cache.into())].into()
+}
+
 fn written() -> Value {
-    serde_json::from_slice(&sbom::spdx(&lock(), &"shop".parse().unwrap()).unwrap()).unwrap()
+    serde_json::from_slice(&sbom::spdx(&lock(), &"shop".parse().unwrap(), &levels()).unwrap()).unwrap()
 }
 
 #[test]
 fn golden_bytes() {
     assert_eq!(
-        String::from_utf8(sbom::spdx(&lock(), &"shop".parse().unwrap()).unwrap()).unwrap(),
+        String::from_utf8(sbom::spdx(&lock(), &"shop".parse().unwrap(), &levels()).unwrap()).unwrap(),
         include_str!("sbom.golden.json").trim_end(),
         "the bytes of the bill of materials changed, and with them every release"
     );
@@ -140,7 +146,7 @@ fn identifiers_are_unique_and_relationships_lead_to_them() {
 fn names_and_times_come_from_the_lock() {
     let lock = lock();
     let product = "shop".parse().unwrap();
-    let bytes = sbom::spdx(&lock, &product).unwrap();
+    let bytes = sbom::spdx(&lock, &product, &levels()).unwrap();
     let document = written();
     assert_eq!(
         document["creationInfo"]["created"], "2026-03-14T08:30:00Z",
@@ -151,11 +157,11 @@ fn names_and_times_come_from_the_lock() {
 
     let mut reordered = lock.clone();
     reordered.packages.reverse();
-    assert_eq!(sbom::spdx(&Lock::parse(&reordered.to_toml()).unwrap(), &product).unwrap(), bytes);
+    assert_eq!(sbom::spdx(&Lock::parse(&reordered.to_toml()).unwrap(), &product, &levels()).unwrap(), bytes);
 
     let mut changed = lock;
     changed.packages[0].version = "12.2.0-15".parse().unwrap();
-    assert_ne!(sbom::spdx(&changed, &product).unwrap(), bytes);
+    assert_ne!(sbom::spdx(&changed, &product, &levels()).unwrap(), bytes);
 }
 
 #[test]
@@ -163,17 +169,17 @@ fn locks_that_contradict_themselves() {
     let product = "shop".parse().unwrap();
     let mut undated = lock();
     undated.suites.clear();
-    assert!(matches!(sbom::spdx(&undated, &product), Err(SbomError::NoDate { .. })));
+    assert!(matches!(sbom::spdx(&undated, &product, &levels()), Err(SbomError::NoDate { .. })));
     let mut homeless = lock();
     homeless.suites.remove(0);
-    let error = sbom::spdx(&homeless, &product).unwrap_err();
+    let error = sbom::spdx(&homeless, &product, &levels()).unwrap_err();
     assert!(
         matches!(&error, SbomError::NoSuite { package, .. } if package.name.as_str() == "libstdc++6"),
         "{error}"
     );
     let mut short = lock();
     short.packages.pop();
-    let error = sbom::spdx(&short, &product).unwrap_err();
+    let error = sbom::spdx(&short, &product, &levels()).unwrap_err();
     assert!(
         matches!(&error, SbomError::NoPackage { package, .. } if package.name.as_str() == "nodejs"),
         "{error}"

@@ -9,7 +9,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 const FLOORS: &[(&str, &[&str])] = &[
     ("registry", &["wire", "blobs", "client", "meta", "server"]),
     ("bundles", &["release", "objects", "trust", "remote"]),
-    ("builder", &["recipe", "inputs", "tree", "image", "sandbox", "build"]),
+    ("builder", &["recipe", "inputs", "tree", "image", "sandbox", "record", "build"]),
     ("daemon", &["plan", "cluster", "backup", "rollout", "console", "daemon"]),
 ];
 

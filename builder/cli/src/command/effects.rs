@@ -1,9 +1,11 @@
 //! `bundle effects`: what the maintainer scripts of locked packages do, and how that is known.
 
+pub(crate) mod record;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use builder_inputs::PackageCache;
-use builder_tree::{Level, Package, ScriptKnowledge, script_knowledge};
+use builder_tree::{Level, Package, Recordings, ScriptKnowledge, script_knowledge};
 use bundles_release::lock::LockedPackage;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -15,7 +17,7 @@ use crate::{
     platform::PlatformFolder,
 };
 
-/// Show what the maintainer scripts of locked packages do. None of them is ever run.
+/// Show what the maintainer scripts of locked packages do. None of them runs when an image is built.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -28,6 +30,8 @@ enum Verb {
     Audit(Audit),
     /// Show what the scripts of a package do in an image.
     Show(Show),
+    /// Run the scripts of a package that are not known once, in a sandbox, and write down what they do.
+    Record(record::Record),
 }
 
 #[derive(Debug, Args)]
@@ -67,12 +71,12 @@ struct AuditDocument {
 }
 
 impl PackageDocument {
-    fn of(package: &Package, locked: &LockedPackage) -> Self {
+    fn of(package: &Package, locked: &LockedPackage, recordings: &Recordings) -> Self {
         Self {
             package: locked.key().to_string(),
             name: locked.name.to_string(),
             version: package.version.to_string(),
-            scripts: script_knowledge(package),
+            scripts: script_knowledge(package, recordings),
         }
     }
 
@@ -108,6 +112,7 @@ const fn word(level: Option<Level>) -> &'static str {
         None => "none",
         Some(Level::Snippets) => "snippets",
         Some(Level::Declared) => "declared",
+        Some(Level::Recorded) => "recorded",
         Some(Level::Unknown) => "unknown",
     }
 }
@@ -117,6 +122,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     match &arguments.verb {
         Verb::Audit(arguments) => audit(arguments, context),
         Verb::Show(arguments) => show(arguments, context),
+        Verb::Record(arguments) => record::run(arguments, context),
     }
 }
 
@@ -127,6 +133,7 @@ fn read(
     wanted: impl Fn(&LockedPackage) -> bool,
 ) -> Result<Vec<PackageDocument>, CommandError> {
     let lock = folder.fresh_lock()?;
+    let recordings = folder.recordings()?;
     let cache = PackageCache::new(context.home.downloads());
     let locked: Vec<&LockedPackage> = lock.packages.iter().filter(|package| wanted(package)).collect();
     let files: Vec<_> = locked.iter().map(|package| inputs::package_input(package, &cache)).collect();
@@ -134,16 +141,14 @@ fn read(
         let error = CommandError::new(Kind::Input, error);
         error.hint(folder.command("fetch"))
     })?;
-    Ok(packages.iter().zip(locked).map(|(package, locked)| PackageDocument::of(package, locked)).collect())
+    let documents = packages.iter().zip(locked);
+    Ok(documents.map(|(package, locked)| PackageDocument::of(package, locked, &recordings)).collect())
 }
 
 fn audit(arguments: &Audit, context: &Context) -> Result<(), CommandError> {
     let folder = PlatformFolder::open(arguments.platform.as_deref())?;
     let packages = read(&folder, context, |_| true)?;
-    let mut counts: BTreeMap<&'static str, usize> =
-        [None, Some(Level::Snippets), Some(Level::Declared), Some(Level::Unknown)]
-            .map(|level| (word(level), 0))
-            .into();
+    let mut counts = record::counts();
     for package in &packages {
         *counts.entry(word(package.level())).or_default() += 1;
     }
@@ -151,7 +156,7 @@ fn audit(arguments: &Audit, context: &Context) -> Result<(), CommandError> {
     let lines = || {
         let mut lines = String::new();
         for package in document.packages.iter().filter(|package| package.level().is_some()) {
-            let scripts: Vec<&str> = package.scripts.iter().map(|script| script.script).collect();
+            let scripts: Vec<&str> = package.scripts.iter().map(|script| script.script.as_str()).collect();
             let (level, scripts) = (word(package.level()), scripts.join(" "));
             lines.extend([format!("{level:<9} {} {}: {scripts}\n", package.package, package.version)]);
         }
@@ -164,8 +169,11 @@ fn audit(arguments: &Audit, context: &Context) -> Result<(), CommandError> {
         None => Ok(()),
         Some(first) => {
             let error = format!("{} packages have scripts that are not known", document.counts["unknown"]);
-            Err(CommandError::new(Kind::Input, error)
-                .hint(folder.command(&format!("effects show {}", first.name))))
+            Err(CommandError::new(Kind::Input, error).hint(format!(
+                "{}, which names what is not known; or {}",
+                folder.command(&format!("effects show {}", first.name)),
+                folder.command(&format!("effects record {}", first.name))
+            )))
         }
     }
 }

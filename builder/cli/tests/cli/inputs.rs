@@ -247,7 +247,10 @@ fn effects_of_scripts() {
           try: bundle effects audit --platform shop
         ");
         let audit = session.run("effects audit --platform shop");
-        assert!(audit.contains("2 packages: 0 declared, 2 none, 0 snippets, 0 unknown"), "{audit}");
+        assert!(
+            audit.contains("2 packages: 0 declared, 2 none, 0 recorded, 0 snippets, 0 unknown"),
+            "{audit}"
+        );
         let shown = session.run("effects show base-files --platform shop");
         assert!(shown.contains("no scripts"), "{shown}");
         fs::remove_dir_all(session.path("home/downloads/sha256")).unwrap();

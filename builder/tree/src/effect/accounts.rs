@@ -23,7 +23,7 @@ impl Image<'_> {
         comment: &str,
     ) -> Result<(), EffectError> {
         let missing = || EffectError::Account { kind: "user", name: name.to_string() };
-        let user = self.options.accounts.user(name.as_str()).ok_or_else(missing)?.clone();
+        let user = self.accounts.user(name.as_str()).ok_or_else(missing)?.clone();
         match group {
             Some(_) => {}
             None => self.group(name)?,
@@ -48,7 +48,7 @@ impl Image<'_> {
     /// `addgroup --system`.
     pub(super) fn group(&mut self, name: &AccountName) -> Result<(), EffectError> {
         let missing = || EffectError::Account { kind: "group", name: name.to_string() };
-        let group = self.options.accounts.group(name.as_str()).ok_or_else(missing)?.clone();
+        let group = self.accounts.group(name.as_str()).ok_or_else(missing)?.clone();
         let password = self.password(name);
         self.append("etc/group", &format!("{name}:{password}:{}:\n", group.id), name)
     }

@@ -8,10 +8,10 @@ use super::{
     table::{self, Parameters},
     verb::Verb,
 };
-use crate::Package;
+use crate::{Package, Recordings, ScriptName};
 
 /// The scripts of a package that dpkg runs on a first installation, and the one that debconf runs.
-const SCRIPTS: [&str; 3] = ["preinst", "postinst", "config"];
+const SCRIPTS: [ScriptName; 3] = [ScriptName::Preinst, ScriptName::Postinst, ScriptName::Config];
 
 /// Lines that do nothing by themselves.
 const FRAME: [&str; 8] = [
@@ -35,6 +35,8 @@ pub enum Level {
     Snippets,
     /// Somebody read it: its text, or its shape, is in the table.
     Declared,
+    /// It ran once, in a sandbox, and what it did was written down.
+    Recorded,
     /// It is not known.
     Unknown,
 }
@@ -42,8 +44,8 @@ pub enum Level {
 /// What is known of one script.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
-    /// `preinst`, `postinst` or `config`.
-    pub(crate) name: &'static str,
+    /// Which.
+    pub(crate) name: ScriptName,
     pub(crate) verbs: Vec<Verb>,
     nothing: Vec<&'static str>,
     level: Level,
@@ -65,8 +67,8 @@ pub struct UnknownPart {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ScriptKnowledge {
-    /// `preinst`, `postinst` or `config`.
-    pub script: &'static str,
+    /// Which.
+    pub script: ScriptName,
     /// SHA-256 of its text.
     pub digest: Digest,
     /// How it is known.
@@ -80,7 +82,7 @@ pub struct ScriptKnowledge {
 }
 
 /// What is known of the scripts of a package, in the order in which they run.
-pub fn script_knowledge(package: &Package) -> Vec<ScriptKnowledge> {
+pub fn script_knowledge(package: &Package, recordings: &Recordings) -> Vec<ScriptKnowledge> {
     scripts_of(package)
         .map(|(script, text)| {
             let digest = Digest::of(text.as_bytes());
@@ -91,6 +93,14 @@ pub fn script_knowledge(package: &Package) -> Vec<ScriptKnowledge> {
                     level: known.level,
                     effects: known.verbs.iter().map(Verb::line).collect(),
                     nothing: known.nothing,
+                    unknown: Vec::new(),
+                },
+                Err(_) if recordings.has(&package.name, script, digest) => ScriptKnowledge {
+                    script,
+                    digest,
+                    level: Level::Recorded,
+                    effects: recordings.lines(&package.name, script, digest),
+                    nothing: Vec::new(),
                     unknown: Vec::new(),
                 },
                 Err(unknown) => ScriptKnowledge {
@@ -107,16 +117,16 @@ pub fn script_knowledge(package: &Package) -> Vec<ScriptKnowledge> {
 }
 
 /// The scripts of a package that are there, by name.
-pub(crate) fn scripts_of(package: &Package) -> impl Iterator<Item = (&'static str, &str)> {
-    SCRIPTS.into_iter().filter_map(|name| Some((name, package.control_text(name)?)))
+pub(crate) fn scripts_of(package: &Package) -> impl Iterator<Item = (ScriptName, &str)> {
+    SCRIPTS.into_iter().filter_map(|name| Some((name, package.control_text(name.as_str())?)))
 }
 
 /// What a script does: known as a whole, or by its frame and all its generated parts.
-pub(crate) fn know(name: &'static str, text: &str) -> Result<Known, Vec<UnknownPart>> {
+pub(crate) fn know(name: ScriptName, text: &str) -> Result<Known, Vec<UnknownPart>> {
     let mut known = Known { name, verbs: Vec::new(), nothing: Vec::new(), level: Level::Declared };
     if let Some(script) = table::script_of_text(Digest::of(text.as_bytes()))
         // One text may serve as several scripts; where it does nothing, its name does not matter.
-        && (script.name == name || script.effect.is_empty())
+        && (script.name == name.as_str() || script.effect.is_empty())
         && known.add(&script.effect, script.nothing.as_deref(), &Parameters::new())
     {
         return Ok(known);
@@ -124,7 +134,7 @@ pub(crate) fn know(name: &'static str, text: &str) -> Result<Known, Vec<UnknownP
     let parts = split(text);
     let mut unknown = Vec::new();
     let frame = shape(&parts.frame, table::rules("own").iter());
-    let read = table::script_of_frame(frame.digest, name);
+    let read = table::script_of_frame(frame.digest, name.as_str());
     if !read.is_some_and(|script| known.add(&script.effect, script.nothing.as_deref(), &frame.parameters)) {
         known.level = Level::Snippets;
         let lines = known.add_frame(&parts.frame);
@@ -141,6 +151,11 @@ pub(crate) fn know(name: &'static str, text: &str) -> Result<Known, Vec<UnknownP
 }
 
 impl Known {
+    /// A script that does nothing.
+    pub(crate) const fn of_nothing() -> Self {
+        Self { name: ScriptName::Postinst, verbs: Vec::new(), nothing: Vec::new(), level: Level::Declared }
+    }
+
     /// Adds what an entry of the table says. `false` if a parameter does not fit.
     fn add(
         &mut self,
@@ -157,7 +172,7 @@ impl Known {
     /// Adds the snippet that has the shape of `text`; its shape's hash if there is none.
     fn add_snippet(&mut self, tool: &str, text: &str) -> Result<(), Digest> {
         let shape = shape(text, table::rules(tool).iter());
-        match table::snippet(tool, shape.digest, self.name) {
+        match table::snippet(tool, shape.digest, self.name.as_str()) {
             Some(found) if self.add(&found.effect, found.nothing.as_deref(), &shape.parameters) => Ok(()),
             _ => Err(shape.digest),
         }

@@ -67,6 +67,7 @@ const USERS: [(&str, u32); 18] = [
 ];
 
 /// Users and groups of an image by name.
+#[derive(Clone)]
 pub(crate) struct Names {
     users: BTreeMap<String, u32>,
     groups: BTreeMap<String, u32>,

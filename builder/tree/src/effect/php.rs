@@ -7,7 +7,7 @@ use crate::{Owner, TreePath};
 const PRIORITY: &str = "20";
 
 /// Modules and interfaces, until all packages are configured.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Php {
     /// Version and name.
     modules: Vec<(String, String)>,

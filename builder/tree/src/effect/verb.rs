@@ -143,7 +143,7 @@ const fn yes() -> bool {
 
 impl Verb {
     /// The verb and its parameters on one line.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let Ok(table) = toml::Table::try_from(self) else { return format!("{self:?}") };
         let verb = table.get("verb").and_then(toml::Value::as_str).unwrap_or_default().to_owned();
         let show = |(key, value): (&String, &toml::Value)| match value {

@@ -1,6 +1,6 @@
 //! Stanzas of dpkg's status file.
 
-use std::fmt::Write as _;
+use std::{cmp::Ordering, fmt::Write as _};
 
 use md5::{Digest as _, Md5};
 
@@ -46,6 +46,13 @@ const RELATIONS: [&str; 9] = [
 
 pub(super) fn stanza(image: &Image<'_>, package: &Package) -> Result<String, EffectError> {
     let paragraph = package.paragraph();
+    // While a package is configured, those before it are done and those after it wait.
+    let at = image.packages.iter().position(|other| other.name == package.name);
+    let status = match image.configuring.and_then(|configuring| Some(at?.cmp(&configuring))) {
+        None | Some(Ordering::Less) => "install ok installed",
+        Some(Ordering::Equal) => "install ok half-configured",
+        Some(Ordering::Greater) => "install ok unpacked",
+    };
     let mut text = String::new();
     let mut put = |name: &str, value: &str| {
         let separator = if value.starts_with('\n') { "" } else { " " };
@@ -53,7 +60,7 @@ pub(super) fn stanza(image: &Image<'_>, package: &Package) -> Result<String, Eff
     };
     for name in BEFORE_CONFFILES.into_iter().chain(AFTER) {
         match (name, paragraph.get(name)) {
-            ("Status", _) => put(name, "install ok installed"),
+            ("Status", _) => put(name, status),
             ("Conffiles", _) => {
                 let lines = conffiles(image, package)?;
                 if !lines.is_empty() {

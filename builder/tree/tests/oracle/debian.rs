@@ -9,8 +9,8 @@ use std::{
 
 use builder_inputs::{APT_FOLDER, DEBIAN_KEYRING, Locations};
 use builder_tree::{
-    Content, InstallError, InstallOptions, MemberKind, Package, PackageInput, Payloads, Tree, TreePath,
-    accounts_needed, install,
+    Content, InstallError, InstallOptions, MemberKind, Package, PackageInput, Payloads, Recordings, Tree,
+    TreePath, accounts_needed, install,
 };
 use bundles_release::lock::{Accounts, LockedGroup, LockedUser};
 use registry_wire::Digest;
@@ -212,6 +212,26 @@ impl Installed {
 
     /// The same, or why there is none.
     pub(crate) fn try_tree(&self, oracle: &Listing, epoch: i64) -> Result<Tree, InstallError> {
+        self.recorded_tree(oracle, epoch, &Recordings::none())
+    }
+
+    /// The same, with what unknown scripts did.
+    pub(crate) fn recorded_tree(
+        &self,
+        oracle: &Listing,
+        epoch: i64,
+        recordings: &Recordings,
+    ) -> Result<Tree, InstallError> {
+        let accounts = self.accounts(oracle, recordings)?;
+        install(&self.packages, &self.payloads, &InstallOptions { accounts: &accounts, epoch, recordings })
+    }
+
+    /// The ids that the oracle's scripts allocated.
+    pub(crate) fn accounts(
+        &self,
+        oracle: &Listing,
+        recordings: &Recordings,
+    ) -> Result<Accounts, InstallError> {
         let field = |path: &str, name: &str, at: usize| -> Option<u32> {
             let text = oracle.text(path);
             let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
@@ -228,7 +248,7 @@ impl Installed {
                 _ => None,
             }))
         };
-        for needed in accounts_needed(&self.packages, read)? {
+        for needed in accounts_needed(&self.packages, recordings, read)? {
             let name = needed.name.as_str();
             if let (Some(id), Some(group)) = (field("etc/passwd", name, 2), field("etc/passwd", name, 3)) {
                 accounts.users.push(LockedUser { name: needed.name.clone(), id, group });
@@ -237,6 +257,6 @@ impl Installed {
                 accounts.groups.push(LockedGroup { id, name: needed.name });
             }
         }
-        install(&self.packages, &self.payloads, &InstallOptions { accounts: &accounts, epoch })
+        Ok(accounts)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
-use builder_tree::{Level, Package, script_knowledge};
+use builder_tree::{Level, Package, Recordings, script_knowledge};
 use registry_wire::Digest;
 
 use crate::{
@@ -75,7 +75,9 @@ pub(crate) fn compare(system: &System, suite: &'static str, set: &[&str]) -> Res
 fn levels(packages: &[Package]) -> BTreeMap<Level, usize> {
     let mut levels = BTreeMap::new();
     for package in packages {
-        if let Some(level) = script_knowledge(package).iter().map(|script| script.level).max() {
+        if let Some(level) =
+            script_knowledge(package, &Recordings::none()).iter().map(|script| script.level).max()
+        {
             *levels.entry(level).or_default() += 1;
         }
     }

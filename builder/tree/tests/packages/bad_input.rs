@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use builder_tree::{InstallOptions, Kind, Package, PackageInput, Payloads, Tree, install};
+use builder_tree::{InstallOptions, Kind, Package, PackageInput, Payloads, Recordings, Tree, install};
 use bundles_release::lock::Accounts;
 use registry_wire::Digest;
 
@@ -43,7 +43,11 @@ pub(crate) fn read(name: &str, deb: &[u8], folder: &Path) -> Result<(Package, Pa
 
 /// Puts packages into a tree, and looks whether it is one that nothing leads out of.
 pub(crate) fn tree_of(packages: &[Package], payloads: &Payloads) -> Result<Tree, String> {
-    let options = InstallOptions { accounts: &Accounts::default(), epoch: 1_000_000_000 };
+    let options = InstallOptions {
+        accounts: &Accounts::default(),
+        epoch: 1_000_000_000,
+        recordings: &Recordings::none(),
+    };
     let tree = install(packages, payloads, &options).map_err(|error| {
         let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
         format!("{error}{}", source.unwrap_or_default())

@@ -106,11 +106,17 @@ pub(super) struct Relationship {
     kind: RelationshipKind,
     #[serde(rename = "relatedSpdxElement")]
     to: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
 }
 
 impl Relationship {
     pub(super) const fn new(from: String, kind: RelationshipKind, to: String) -> Self {
-        Self { from, kind, to }
+        Self { from, kind, to, comment: None }
+    }
+
+    pub(super) fn with_comment(self, comment: Option<String>) -> Self {
+        Self { comment, ..self }
     }
 }
 

@@ -1,0 +1,201 @@
+//! `bundle effects record`: runs the unknown scripts of a package once, in a sandbox, and writes down what they do.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use builder_build::Builder;
+use builder_record::{Machine, RecordError, ScriptRecorder};
+use builder_sandbox::Own;
+use builder_tree::{InstallOptions, RecordScriptsError, Recording, record_scripts};
+use bundles_objects::ServiceName;
+use bundles_release::lock::{Lock, PackageName};
+use clap::Args;
+use serde::Serialize;
+
+use crate::{
+    command::{Context, sandbox},
+    error::{CommandError, Kind, OfKind as _},
+    images,
+    platform::PlatformFolder,
+    progress::Progress,
+    recordings,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Record {
+    /// A package of the lock.
+    #[arg(value_name = "PACKAGE")]
+    package: PackageName,
+    /// Folder of the platform; the nearest one upward with bundle.toml unless given.
+    #[arg(long, value_name = "FOLDER")]
+    platform: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    /// None if there was nothing to record.
+    file: Option<PathBuf>,
+    runs: Vec<RunDocument>,
+}
+
+/// One run, for programs.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RunDocument {
+    script: String,
+    arguments: Vec<String>,
+    sandbox: String,
+    /// Paths that it looked at.
+    reads: usize,
+    /// Paths that it changed.
+    changes: usize,
+    /// Accounts and memberships that it made.
+    accounts: Vec<String>,
+}
+
+impl RunDocument {
+    fn of(recording: &Recording) -> Self {
+        Self {
+            script: recording.run.name.to_string(),
+            arguments: recording.run.arguments.clone(),
+            sandbox: recording.sandbox.clone(),
+            reads: recording.reads.len(),
+            changes: recording.changes.len(),
+            accounts: recording.accounts.lines().collect(),
+        }
+    }
+
+    fn line(&self) -> String {
+        let Self { script, sandbox, reads, changes, .. } = self;
+        let quoted = |text: &String| if text.is_empty() { "\"\"".to_owned() } else { text.clone() };
+        let arguments = self.arguments.iter().map(quoted).collect::<Vec<_>>().join(" ");
+        format!("{script} {arguments}: looked at {reads} paths, changed {changes}; sandbox {sandbox}\n")
+    }
+}
+
+/// Runs the verb.
+pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandError> {
+    let folder = PlatformFolder::open(arguments.platform.as_deref())?;
+    let mut lock = folder.fresh_lock()?;
+    let package = &arguments.package;
+    let recipes = recipes_with(&folder, &lock, package)?;
+    let others = folder.recordings()?.without(package);
+    let store = context.open_store()?;
+    let mut recordings: Vec<Recording> = Vec::new();
+    // Contents lie in temporary folders until they are written.
+    let mut built = Vec::new();
+    for recipe in &recipes {
+        let request = images::request(&folder, &lock, recipe, others.clone(), context)?;
+        let progress = Progress::new(context.report);
+        let unpacked = Builder::new(&store, &progress).unpacked(&request);
+        progress.finish();
+        let unpacked = unpacked.map_err(|error| images::of_build(error, &folder))?;
+        built.push((request, unpacked));
+    }
+    let mut machines = Vec::new();
+    for (request, _) in &built {
+        machines.push(Machine {
+            sandbox: Own::new(sandbox::helper()?),
+            minimum: recordings::minimum(folder.platform.sandbox),
+            epoch: request.epoch,
+        });
+    }
+    let mut recorders = Vec::new();
+    for ((request, (packages, payloads)), machine) in built.iter().zip(&machines) {
+        context.report.note(&format!("recording the scripts of {package} in image {}", request.name));
+        let mut recorder = ScriptRecorder::new(machine, payloads);
+        let options = InstallOptions {
+            accounts: &lock.accounts,
+            epoch: request.epoch,
+            recordings: &request.recordings,
+        };
+        let made = record_scripts(packages, payloads, &options, package, &mut recorder)
+            .map_err(|error| of_record(error, &folder))?;
+        for recording in made {
+            if !recordings.contains(&recording) {
+                recordings.push(recording);
+            }
+        }
+        recorders.push(recorder);
+    }
+    if recordings.is_empty() {
+        let document = Document { file: None, runs: Vec::new() };
+        let line = || format!("every script of {package} is declared; there is nothing to record\n");
+        return context.report.result(&document, line).of_kind(Kind::Machine);
+    }
+    let file = folder.write_recordings(package, &recordings)?;
+    allocate(&folder, &mut lock, &recordings)?;
+    let document = Document { file: Some(file), runs: recordings.iter().map(RunDocument::of).collect() };
+    let lines = || {
+        let file = document.file.iter().map(|file| format!("{}: written\n", file.display()));
+        let runs = document.runs.iter().flat_map(|run| {
+            let accounts = run.accounts.iter().map(|line| format!("  {line}\n"));
+            std::iter::once(run.line()).chain(accounts)
+        });
+        file.chain(runs).collect()
+    };
+    context.report.result(&document, lines).of_kind(Kind::Machine)
+}
+
+/// The recipes whose images hold a package.
+fn recipes_with(
+    folder: &PlatformFolder,
+    lock: &Lock,
+    package: &PackageName,
+) -> Result<Vec<ServiceName>, CommandError> {
+    let mut found = Vec::new();
+    for recipe in folder.platform.recipes() {
+        let locked = recipe.name.as_str().parse().of_kind(Kind::Input)?;
+        if lock.recipe_packages(&locked).any(|one| one.name == *package) {
+            found.push(recipe.name.clone());
+        }
+    }
+    if found.is_empty() {
+        let error = format!("bundle.lock holds no package {package}");
+        return Err(CommandError::new(Kind::Usage, error).hint(folder.command("effects audit")));
+    }
+    Ok(found)
+}
+
+/// Gives ids to the accounts that recorded scripts make.
+fn allocate(folder: &PlatformFolder, lock: &mut Lock, recordings: &[Recording]) -> Result<(), CommandError> {
+    let needed: Vec<_> = recordings.iter().flat_map(|recording| recording.accounts.requests()).collect();
+    let accounts = builder_inputs::allocate_accounts(&lock.accounts, &needed).of_kind(Kind::Input)?;
+    if accounts == lock.accounts {
+        return Ok(());
+    }
+    lock.accounts = accounts;
+    folder.write_lock(lock).of_kind(Kind::Machine)
+}
+
+fn of_record(error: RecordScriptsError<RecordError>, folder: &PlatformFolder) -> CommandError {
+    let (kind, hint) = match &error {
+        RecordScriptsError::Install { source, .. } => (Kind::Input, source.hint()),
+        RecordScriptsError::Recorder(error) => {
+            let kind = match error {
+                RecordError::Sandbox { .. } | RecordError::Place { .. } | RecordError::Lay { .. } => {
+                    Kind::Machine
+                }
+                _ => Kind::Input,
+            };
+            (kind, error.hint())
+        }
+    };
+    let error = CommandError::new(kind, error);
+    match hint {
+        Some(hint) => error.hint(of_platform(&hint, folder)),
+        None => error,
+    }
+}
+
+/// A hint that names a command, about this platform.
+pub(crate) fn of_platform(hint: &str, folder: &PlatformFolder) -> String {
+    let Some(rest) = hint.strip_prefix("bundle effects record ") else { return hint.to_owned() };
+    let (package, rest) = rest.split_at(rest.find([';', ' ']).unwrap_or(rest.len()));
+    format!("{}{rest}", folder.command(&format!("effects record {package}")))
+}
+
+/// The levels that are counted, by name.
+pub(super) fn counts() -> BTreeMap<&'static str, usize> {
+    ["none", "snippets", "declared", "recorded", "unknown"].map(|word| (word, 0)).into()
+}

@@ -1,0 +1,294 @@
+//! What is different after a run: the folder of changes of an overlay, read beside the tree that was there before.
+
+use std::{
+    fs, io,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use builder_tree::{
+    AccountFiles, Capabilities, Change, Content, Ids, Kind, Outcome, Payloads, ScriptRun, Seen, State, Tree,
+    TreePath,
+};
+use registry_wire::{Digest, Hasher};
+
+use crate::{
+    RecordError,
+    leavings::{ACCOUNTS, WAITING_TRIGGERS, is_dpkgs, is_left_over},
+    scene::Owners,
+};
+
+/// Contents up to this length are kept in memory.
+const SMALL: u64 = 4 << 10;
+/// The longest list of accounts that is read.
+const LIST_LIMIT: u64 = 8 << 20;
+/// How overlayfs says that nothing of the tree below shows through.
+const OPAQUE: &str = "user.overlay.opaque";
+
+/// What a run left.
+#[derive(Debug)]
+pub(crate) struct Difference {
+    pub(crate) changes: Vec<Change>,
+    pub(crate) accounts: AccountFiles,
+    /// Names of triggers that wait.
+    pub(crate) triggers: Vec<String>,
+}
+
+/// Reads the changes of one run.
+pub(crate) struct Reader<'a> {
+    pub(crate) run: &'a ScriptRun,
+    pub(crate) before: &'a Tree,
+    pub(crate) payloads: &'a Payloads,
+    /// What the run was given beside the tree.
+    pub(crate) props: &'a [TreePath],
+    pub(crate) owners: Owners,
+    /// The changed files.
+    pub(crate) upper: PathBuf,
+}
+
+impl Reader<'_> {
+    /// The accounts as they were.
+    pub(crate) fn accounts_before(&self) -> Result<AccountFiles, RecordError> {
+        let text = |path: &str| self.text_before(path);
+        Ok(AccountFiles { passwd: text(ACCOUNTS[0])?, group: text(ACCOUNTS[1])?, shadow: text(ACCOUNTS[2])? })
+    }
+
+    /// Reads all of it.
+    pub(crate) fn read(&self) -> Result<Difference, RecordError> {
+        let before = self.accounts_before()?;
+        let text = |path: &str, before: &str| match fs::read_to_string(self.upper.join(path)) {
+            Ok(text) => Ok(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(before.to_owned()),
+            Err(source) => Err(self.failed(&self.upper.join(path), source)),
+        };
+        let accounts = AccountFiles {
+            passwd: text(ACCOUNTS[0], &before.passwd)?,
+            group: text(ACCOUNTS[1], &before.group)?,
+            shadow: text(ACCOUNTS[2], &before.shadow)?,
+        };
+        let waiting = text(WAITING_TRIGGERS, "")?;
+        let mut triggers: Vec<String> =
+            waiting.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
+        triggers.sort();
+        triggers.dedup();
+        let ids = Ids::parse(&accounts.passwd, &accounts.group);
+        let mut changes = Vec::new();
+        self.folder(&TreePath::root(), &ids, &mut changes)?;
+        changes.sort_by(|left, right| left.path.cmp(&right.path));
+        Ok(Difference { changes, accounts, triggers })
+    }
+
+    fn failed(&self, path: &Path, source: io::Error) -> RecordError {
+        RecordError::Look { run: self.run.clone(), path: path.to_owned(), source }
+    }
+
+    fn text_before(&self, path: &str) -> Result<String, RecordError> {
+        let Ok(path) = path.parse::<TreePath>() else { return Ok(String::new()) };
+        let Some(Kind::File { content, .. }) = self.before.get(&path).map(|entry| &entry.kind) else {
+            return Ok(String::new());
+        };
+        let bytes = self
+            .payloads
+            .read(content, LIST_LIMIT)
+            .map_err(|source| RecordError::Content { path: path.clone(), source })?;
+        Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+    }
+
+    fn folder(&self, folder: &TreePath, ids: &Ids, changes: &mut Vec<Change>) -> Result<(), RecordError> {
+        let at = self.upper.join(folder.as_str());
+        let failed = |source| self.failed(&at, source);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&at).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let path = name.to_str().map(|name| format!("{folder}/{name}"));
+            let path = path
+                .and_then(|path| path.parse::<TreePath>().ok())
+                .ok_or_else(|| RecordError::Name { run: self.run.clone(), path: entry.path() })?;
+            names.push(path);
+        }
+        names.sort();
+        if is_opaque(&at).map_err(failed)? {
+            let gone = self.before.below(folder).map(|(path, _)| path);
+            let direct = gone.filter(|path| path.parent().as_ref() == Some(folder) && !names.contains(path));
+            for path in direct.cloned().collect::<Vec<_>>() {
+                self.removed(&path, changes)?;
+            }
+        }
+        for path in names {
+            if is_left_over(&path) || self.props.contains(&path) && !self.is_folder(&path) {
+                continue;
+            }
+            self.entry(&path, ids, changes)?;
+        }
+        Ok(())
+    }
+
+    fn is_folder(&self, path: &TreePath) -> bool {
+        fs::symlink_metadata(self.upper.join(path.as_str())).is_ok_and(|metadata| metadata.is_dir())
+    }
+
+    /// A path is gone, and what was below it.
+    fn removed(&self, path: &TreePath, changes: &mut Vec<Change>) -> Result<(), RecordError> {
+        if self.before.get(path).is_none() || is_left_over(path) {
+            return Ok(());
+        }
+        let gone = self.before.below(path).map(|(path, _)| path).chain([path]);
+        for path in gone {
+            self.check_owned(path)?;
+            changes.push(Change { path: path.clone(), outcome: Outcome::Removed });
+        }
+        Ok(())
+    }
+
+    fn check_owned(&self, path: &TreePath) -> Result<(), RecordError> {
+        if is_dpkgs(path) || ACCOUNTS.contains(&path.as_str()) {
+            return Err(RecordError::DpkgRecord { run: self.run.clone(), path: path.clone() });
+        }
+        Ok(())
+    }
+
+    fn entry(&self, path: &TreePath, ids: &Ids, changes: &mut Vec<Change>) -> Result<(), RecordError> {
+        let at = self.upper.join(path.as_str());
+        let failed = |source| self.failed(&at, source);
+        let metadata = fs::symlink_metadata(&at).map_err(failed)?;
+        let kind = metadata.file_type();
+        if kind.is_char_device() && metadata.rdev() == 0 {
+            return self.removed(path, changes);
+        }
+        let before = self.before.get(path);
+        let mode = metadata.permissions().mode() & 0o7777;
+        let (uid, gid) = match (self.owners, before) {
+            (Owners::Exact, _) => (metadata.uid(), metadata.gid()),
+            // What nobody can change stays as it was.
+            (Owners::Flat, Some(entry)) => (entry.uid, entry.gid),
+            (Owners::Flat, None) => (0, 0),
+        };
+        let is_same =
+            |mode: u32| before.is_some_and(|entry| (entry.mode, entry.uid, entry.gid) == (mode, uid, gid));
+        let owner = ids.owner(uid, gid);
+        let mut note = |outcome| -> Result<(), RecordError> {
+            self.check_owned(path)?;
+            changes.push(Change { path: path.clone(), outcome });
+            Ok(())
+        };
+        if kind.is_dir() {
+            let was_folder = before.is_some_and(|entry| entry.kind == Kind::Directory);
+            // The props' folders are not the script's.
+            if !(was_folder && is_same(mode) || self.props.contains(path)) {
+                note(Outcome::Directory { mode, owner })?;
+            }
+            return self.folder(path, ids, changes);
+        }
+        if kind.is_symlink() {
+            let target = fs::read_link(&at).map_err(failed)?;
+            let Some(target) = target.to_str().map(str::to_owned) else {
+                return Err(RecordError::Name { run: self.run.clone(), path: target });
+            };
+            if before.is_some_and(|entry| entry.kind == Kind::Symlink(target.clone())) {
+                return Ok(());
+            }
+            return note(Outcome::Link { target });
+        }
+        if !kind.is_file() {
+            let what = if kind.is_fifo() {
+                "a pipe"
+            } else if kind.is_socket() {
+                "a socket"
+            } else {
+                "a device"
+            };
+            return Err(RecordError::Special { run: self.run.clone(), path: path.clone(), what });
+        }
+        if ACCOUNTS.contains(&path.as_str()) || path.as_str() == WAITING_TRIGGERS {
+            return Ok(());
+        }
+        let content = content(&at, metadata.len()).map_err(failed)?;
+        let capabilities = self.capabilities(path, &at)?;
+        if is_same(mode) && self.before.capabilities(path) == capabilities && self.holds(path, &content)? {
+            return Ok(());
+        }
+        note(Outcome::File { mode, owner, content, capabilities })
+    }
+
+    /// Whether a file held the same before.
+    fn holds(&self, path: &TreePath, content: &Content) -> Result<bool, RecordError> {
+        let Some(entry) = self.before.get(path) else { return Ok(false) };
+        let Kind::File { content: was, .. } = &entry.kind else { return Ok(false) };
+        if was.length() != content.length() {
+            return Ok(false);
+        }
+        let mut hasher = Hasher::new();
+        self.payloads
+            .copy(was, &mut hasher)
+            .map_err(|source| RecordError::Content { path: path.clone(), source })?;
+        Ok(hasher.finish() == digest(content))
+    }
+
+    /// The capabilities of a changed file. Such that the tree cannot write down are refused.
+    fn capabilities(&self, path: &TreePath, at: &Path) -> Result<Option<Capabilities>, RecordError> {
+        let Some(value) = attribute(at, "security.capability").map_err(|source| self.failed(at, source))?
+        else {
+            return Ok(None);
+        };
+        let found = Capabilities::of_attribute(&value);
+        match found.filter(|found| found.to_string().parse() == Ok(*found)) {
+            Some(found) => Ok(Some(found)),
+            None => Err(RecordError::Special {
+                run: self.run.clone(),
+                path: path.clone(),
+                what: "capabilities of several kinds",
+            }),
+        }
+    }
+
+    /// What is at each path that was looked at, before the run.
+    pub(crate) fn states(
+        &self,
+        reads: impl Iterator<Item = (TreePath, Seen)>,
+    ) -> Result<std::collections::BTreeMap<TreePath, State>, RecordError> {
+        let state = |(path, seen): (TreePath, Seen)| {
+            let state = State::of(self.before, self.payloads, &path, seen)
+                .map_err(|source| RecordError::Content { path: path.clone(), source })?;
+            Ok((path, state))
+        };
+        reads.filter(|(path, _)| !self.props.contains(path)).map(state).collect()
+    }
+}
+
+/// SHA-256 of what is in a file that a run left.
+pub(crate) fn digest(content: &Content) -> Digest {
+    match content {
+        Content::Bytes(bytes) => Digest::of(bytes),
+        Content::Host { digest, .. } => *digest,
+        // What a run leaves lies in no package.
+        Content::Payload { package, .. } => *package,
+    }
+}
+
+fn content(at: &Path, length: u64) -> io::Result<Content> {
+    if length <= SMALL {
+        return Ok(Content::bytes(fs::read(at)?));
+    }
+    let mut hasher = Hasher::new();
+    io::copy(&mut fs::File::open(at)?, &mut hasher)?;
+    let length = hasher.length();
+    Ok(Content::Host { path: at.to_owned(), digest: hasher.finish(), length })
+}
+
+fn is_opaque(folder: &Path) -> io::Result<bool> {
+    Ok(attribute(folder, OPAQUE)?.is_some_and(|value| value == b"y"))
+}
+
+/// An extended attribute of at most a few bytes; none if there is none.
+fn attribute(at: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
+    let mut value = vec![0; 256];
+    match rustix::fs::lgetxattr(at, name, &mut value[..]) {
+        Ok(length) => {
+            value.truncate(length);
+            Ok(Some(value))
+        }
+        Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,197 @@
+//! Why a script was not recorded.
+
+use std::{io, path::PathBuf};
+
+use builder_sandbox::SandboxError;
+use builder_tree::{AccountsError, PayloadError, ScriptRun, TreePath};
+
+/// Why a script was not recorded. Nothing is kept of a run that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The tree lacks what runs it.
+    #[error("the {run} needs {interpreter}, which the image does not hold")]
+    Interpreter {
+        /// What would run.
+        run: ScriptRun,
+        /// The program of its first line.
+        interpreter: String,
+    },
+    /// There is no place to run it.
+    #[error("{} cannot be made", path.display())]
+    Place {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file of the tree cannot be laid down.
+    #[error("{path} of the tree cannot be laid down")]
+    Lay {
+        /// The path.
+        path: TreePath,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What is in a file of the tree cannot be read.
+    #[error("{path} of the tree cannot be read")]
+    Content {
+        /// The path.
+        path: TreePath,
+        /// Why.
+        source: PayloadError,
+    },
+    /// The sandbox.
+    #[error("the {run} was not run")]
+    Sandbox {
+        /// What would run.
+        run: ScriptRun,
+        /// Why.
+        source: SandboxError,
+    },
+    /// It failed.
+    #[error("the {run} failed, {how}{}", last_lines(said))]
+    Failed {
+        /// What ran.
+        run: ScriptRun,
+        /// How it ended.
+        how: String,
+        /// The last lines that it wrote.
+        said: Vec<String>,
+    },
+    /// It wanted the network.
+    #[error(
+        "the {run} wants the network, {address}; there is none where effects are recorded{}",
+        last_lines(said)
+    )]
+    Network {
+        /// What ran.
+        run: ScriptRun,
+        /// What it wanted to reach.
+        address: String,
+        /// The last lines that it wrote.
+        said: Vec<String>,
+    },
+    /// It asked somebody.
+    #[error("the {run} reads what a person would type; nobody is there{}", last_lines(said))]
+    Question {
+        /// What ran.
+        run: ScriptRun,
+        /// The last lines that it wrote.
+        said: Vec<String>,
+    },
+    /// It started something that goes on.
+    #[error(
+        "the {run} starts a service with {program}; none runs while an image is built{}",
+        last_lines(said)
+    )]
+    Service {
+        /// What ran.
+        run: ScriptRun,
+        /// What it started.
+        program: String,
+        /// The last lines that it wrote.
+        said: Vec<String>,
+    },
+    /// What it left cannot be read.
+    #[error("what the {run} left at {} cannot be read", path.display())]
+    Look {
+        /// What ran.
+        run: ScriptRun,
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It left something that an image cannot hold.
+    #[error("the {run} left {} at {path}, which an image cannot hold", what)]
+    Special {
+        /// What ran.
+        run: ScriptRun,
+        /// The path.
+        path: TreePath,
+        /// What is there.
+        what: &'static str,
+    },
+    /// A name is not a path of a tree.
+    #[error("the {run} used the path {}, which is none of an image's", path.display())]
+    Name {
+        /// What ran.
+        run: ScriptRun,
+        /// The path.
+        path: PathBuf,
+    },
+    /// It changed dpkg's own records.
+    #[error("the {run} changed {path}, a record of dpkg's, which is made anew for each image")]
+    DpkgRecord {
+        /// What ran.
+        run: ScriptRun,
+        /// The path.
+        path: TreePath,
+    },
+    /// It changed accounts in a way that cannot be recorded.
+    #[error("what the {run} does to accounts cannot be recorded")]
+    Accounts {
+        /// What ran.
+        run: ScriptRun,
+        /// Why.
+        source: AccountsError,
+    },
+    /// Two runs did not do the same.
+    #[error("the {run} does not do the same twice: {path} differs, {first} and {second}")]
+    Nondeterministic {
+        /// What ran.
+        run: ScriptRun,
+        /// The first path that differs.
+        path: TreePath,
+        /// What the first run left.
+        first: String,
+        /// What the second run left.
+        second: String,
+    },
+    /// Two runs did not do the same to accounts or triggers.
+    #[error("the {run} does not do the same twice: its {what} differ")]
+    NondeterministicList {
+        /// What ran.
+        run: ScriptRun,
+        /// `accounts` or `triggers`.
+        what: &'static str,
+    },
+}
+
+impl RecordError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let declare = |run: &ScriptRun| {
+            Some(format!(
+                "leave {} out of the recipe, or read its {} and add it to the table of effects",
+                run.package, run.name
+            ))
+        };
+        match self {
+            Self::Interpreter { .. } => Some(
+                "set `essential = true` in the [image] of the recipe, or add the package that brings it"
+                    .to_owned(),
+            ),
+            Self::Sandbox { source: SandboxError::Weaker { .. }, .. } => {
+                Some("bundle doctor, which names what is missing".to_owned())
+            }
+            Self::Sandbox { source, .. } => source.remedy().map(str::to_owned),
+            Self::Failed { run, .. }
+            | Self::Network { run, .. }
+            | Self::Question { run, .. }
+            | Self::Service { run, .. }
+            | Self::Special { run, .. }
+            | Self::DpkgRecord { run, .. }
+            | Self::Accounts { run, .. }
+            | Self::Nondeterministic { run, .. }
+            | Self::NondeterministicList { run, .. } => declare(run),
+            Self::Place { .. } => Some("set TMPDIR to a folder with enough room".to_owned()),
+            Self::Lay { .. } | Self::Content { .. } | Self::Look { .. } | Self::Name { .. } => None,
+        }
+    }
+}
+
+/// Lines that a message shows, each on its own.
+fn last_lines(said: &[String]) -> String {
+    said.iter().fold(String::new(), |text, line| text + "\n    | " + line)
+}

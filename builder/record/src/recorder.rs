@@ -1,0 +1,259 @@
+//! Runs a script twice and says what it did, if both did the same.
+
+use std::collections::BTreeMap;
+
+use builder_sandbox::{End, Level, Own, Watch};
+use builder_tree::{
+    AccountEffects, Change, Outcome, Payloads, Recorder, Recording, ScriptRun, Seen, State, TreePath,
+    UnknownRun,
+};
+
+use crate::{
+    RecordError,
+    difference::{Reader, digest},
+    scene::Scene,
+    watcher::Watcher,
+};
+
+/// How the second run differs from the first, so that what depends on it shows: its clock is more than a year ahead, and
+/// its process ids are others.
+const LATER: u64 = 400 * 86_400 + 12_345;
+const SKIPPED_PROCESSES: u32 = 37;
+/// Lines of a script's output that an error shows.
+const SHOWN: usize = 8;
+/// Longest line of them.
+const LINE_LIMIT: usize = 300;
+
+/// Where scripts run.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// What makes the sandbox.
+    pub sandbox: Own,
+    /// Below it nothing runs.
+    pub minimum: Level,
+    /// The time that scripts see first, and that files are to carry.
+    pub epoch: i64,
+}
+
+/// Records scripts on this machine.
+#[derive(Debug)]
+pub struct ScriptRecorder<'a> {
+    machine: &'a Machine,
+    payloads: &'a Payloads,
+    /// Contents of recordings lie in them.
+    scenes: Vec<Scene>,
+}
+
+/// What one run came to.
+struct Ran {
+    level: Level,
+    reads: BTreeMap<TreePath, Seen>,
+    changes: Vec<Change>,
+    accounts: AccountEffects,
+    triggers: Vec<String>,
+}
+
+impl<'a> ScriptRecorder<'a> {
+    /// Nothing ran yet. What recordings hold lies in temporary folders that end with this.
+    pub const fn new(machine: &'a Machine, payloads: &'a Payloads) -> Self {
+        Self { machine, payloads, scenes: Vec::new() }
+    }
+
+    fn run(&self, scene: &Scene, unknown: &UnknownRun<'_>, number: usize) -> Result<Ran, RecordError> {
+        let run = unknown.run;
+        let specification = scene.specification(unknown, number, self.machine.epoch)?;
+        let first = u64::try_from(self.machine.epoch).unwrap_or_default();
+        let watch = match number {
+            0 => Watch { clock: first, skipped_processes: 0 },
+            _ => Watch { clock: first + LATER, skipped_processes: SKIPPED_PROCESSES },
+        };
+        let mut watcher = Watcher::default();
+        let outcome = self
+            .machine
+            .sandbox
+            .run_watched(&specification, self.machine.minimum, watch, &mut watcher)
+            .map_err(|source| RecordError::Sandbox { run: run.clone(), source })?;
+        let said = last_lines(&[outcome.output, outcome.errors].concat());
+        check(run, outcome.end, &watcher, said)?;
+        let reader = Reader {
+            run,
+            before: unknown.before,
+            payloads: self.payloads,
+            props: &scene.props,
+            owners: scene.owners,
+            upper: scene.changes(number).join("upper"),
+        };
+        let difference = reader.read()?;
+        let accounts = AccountEffects::between(&reader.accounts_before()?, &difference.accounts)
+            .map_err(|source| RecordError::Accounts { run: run.clone(), source })?;
+        Ok(Ran {
+            level: outcome.reached.level(),
+            reads: watcher.reads,
+            changes: difference.changes,
+            accounts,
+            triggers: difference.triggers,
+        })
+    }
+}
+
+impl Recorder for ScriptRecorder<'_> {
+    type Error = RecordError;
+
+    fn record(&mut self, unknown: &UnknownRun<'_>) -> Result<Recording, RecordError> {
+        check_interpreter(unknown)?;
+        let scene = Scene::lay(unknown, self.payloads)?;
+        let first = self.run(&scene, unknown, 0)?;
+        let second = self.run(&scene, unknown, 1)?;
+        compare(unknown.run, &first, &second)?;
+        let reader = Reader {
+            run: unknown.run,
+            before: unknown.before,
+            payloads: self.payloads,
+            props: &scene.props,
+            owners: scene.owners,
+            upper: scene.changes(0).join("upper"),
+        };
+        let reads = reader.states(both(&first.reads, &second.reads))?;
+        let reads = without_names_of_chance(reads, &first.reads, &second.reads);
+        self.scenes.push(scene);
+        Ok(Recording {
+            run: unknown.run.clone(),
+            sandbox: first.level.name().to_owned(),
+            reads,
+            accounts: first.accounts,
+            changes: first.changes,
+            triggers: first.triggers,
+        })
+    }
+}
+
+/// A script without its interpreter would end without a word.
+fn check_interpreter(unknown: &UnknownRun<'_>) -> Result<(), RecordError> {
+    let line = unknown.text.lines().next().and_then(|line| line.strip_prefix("#!"));
+    let Some(interpreter) = line.and_then(|line| line.split_whitespace().next()) else { return Ok(()) };
+    let path: Option<TreePath> = interpreter.parse().ok();
+    if path.is_some_and(|path| unknown.before.lookup(&path).is_some()) {
+        return Ok(());
+    }
+    Err(RecordError::Interpreter { run: unknown.run.clone(), interpreter: interpreter.to_owned() })
+}
+
+/// Whether a run was one that can be recorded.
+fn check(run: &ScriptRun, end: End, watcher: &Watcher, said: Vec<String>) -> Result<(), RecordError> {
+    let run = || run.clone();
+    if let Some(address) = &watcher.network {
+        return Err(RecordError::Network { run: run(), address: address.clone(), said });
+    }
+    if let Some(program) = &watcher.service {
+        return Err(RecordError::Service { run: run(), program: program.clone(), said });
+    }
+    if watcher.questions > 0 {
+        return Err(RecordError::Question { run: run(), said });
+    }
+    let how = match end {
+        End::Exited(0) => match &watcher.nameless {
+            Some(path) => return Err(RecordError::Name { run: run(), path: path.clone() }),
+            None => return Ok(()),
+        },
+        End::Exited(code) => format!("with exit code {code}"),
+        End::Killed(signal) => format!("by signal {signal}"),
+        End::OverTime => "since it did not end in ten minutes".to_owned(),
+        End::OverOutput => "since it did not stop to write".to_owned(),
+    };
+    Err(RecordError::Failed { run: run(), how, said })
+}
+
+fn last_lines(output: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let shown =
+        |line: &&str| line.chars().filter(|letter| !letter.is_control()).take(LINE_LIMIT).collect::<String>();
+    lines.iter().skip(lines.len().saturating_sub(SHOWN)).map(shown).collect()
+}
+
+/// The first thing in which two runs differ is an error.
+fn compare(run: &ScriptRun, first: &Ran, second: &Ran) -> Result<(), RecordError> {
+    let by_path = |ran: &Ran| -> BTreeMap<TreePath, String> {
+        ran.changes.iter().map(|change| (change.path.clone(), told(change))).collect()
+    };
+    let (one, other) = (by_path(first), by_path(second));
+    let nothing = || "nothing".to_owned();
+    for path in one.keys().chain(other.keys()) {
+        let (left, right) = (one.get(path), other.get(path));
+        if left != right {
+            return Err(RecordError::Nondeterministic {
+                run: run.clone(),
+                path: path.clone(),
+                first: left.cloned().unwrap_or_else(nothing),
+                second: right.cloned().unwrap_or_else(nothing),
+            });
+        }
+    }
+    for (what, differ) in
+        [("accounts", first.accounts != second.accounts), ("triggers", first.triggers != second.triggers)]
+    {
+        if differ {
+            return Err(RecordError::NondeterministicList { run: run.clone(), what });
+        }
+    }
+    Ok(())
+}
+
+/// A change with the hash of its content.
+fn told(change: &Change) -> String {
+    match &change.outcome {
+        Outcome::File { content, .. } => format!("{change}, {}", digest(content)),
+        _ => change.to_string(),
+    }
+}
+
+/// What either run looked at.
+fn both<'a>(
+    first: &'a BTreeMap<TreePath, Seen>,
+    second: &'a BTreeMap<TreePath, Seen>,
+) -> impl Iterator<Item = (TreePath, Seen)> + 'a {
+    let wider = |path: &TreePath, seen: Seen, other: &BTreeMap<TreePath, Seen>| {
+        (path.clone(), other.get(path).map_or(seen, |other| seen.max(*other)))
+    };
+    let of_second = second.iter().map(move |(path, seen)| wider(path, *seen, first));
+    first.iter().map(move |(path, seen)| wider(path, *seen, second)).chain(of_second)
+}
+
+/// A name that only one run looked for, and that was not there, was made up by chance, as `mktemp` does.
+fn without_names_of_chance(
+    mut reads: BTreeMap<TreePath, State>,
+    first: &BTreeMap<TreePath, Seen>,
+    second: &BTreeMap<TreePath, Seen>,
+) -> BTreeMap<TreePath, State> {
+    reads.retain(|path, state| {
+        *state != State::Absent || (first.contains_key(path) && second.contains_key(path))
+    });
+    reads
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_shown() {
+        let text: String = (0..20).map(|number| format!("line {number}\n\n")).collect();
+        let lines = last_lines(text.as_bytes());
+        assert_eq!((lines.len(), lines[0].as_str(), lines[7].as_str()), (8, "line 12", "line 19"));
+        assert_eq!(last_lines(b"\x1b[31mred\x07\n"), ["[31mred"]);
+    }
+
+    #[test]
+    fn names_of_chance_do_not_count() {
+        let path = |text: &str| text.parse::<TreePath>().unwrap();
+        let seen = |names: &[&str]| names.iter().map(|name| (path(name), Seen::There)).collect();
+        let (first, second) = (seen(&["/a", "/b.x1"]), seen(&["/a", "/b.y2", "/link"]));
+        let states = both(&first, &second).map(|(path, _)| {
+            let state = if path.as_str() == "link" { State::Link("a".to_owned()) } else { State::Absent };
+            (path, state)
+        });
+        let kept = without_names_of_chance(states.collect(), &first, &second);
+        let kept: Vec<String> = kept.keys().map(ToString::to_string).collect();
+        assert_eq!(kept, ["/a", "/link"]);
+    }
+}

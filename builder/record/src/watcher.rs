@@ -1,0 +1,226 @@
+//! What a script looks at, followed link by link in its own root while it waits.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::{self, File},
+    io::Read as _,
+    os::unix::{ffi::OsStrExt as _, fs::FileExt as _},
+    path::{Component, Path, PathBuf},
+};
+
+use builder_sandbox::{Access, Attempt, Observer, Use};
+use builder_tree::{Seen, TreePath};
+
+/// Links that are followed at most, as Linux does.
+const LINK_LIMIT: usize = 40;
+/// Interpreters that start one another at most, as Linux does.
+const INTERPRETER_LIMIT: usize = 5;
+/// How much of a program is read to see what starts it.
+const HEAD: usize = 4 << 10;
+/// Folders that are not the tree's.
+const FOREIGN: [&str; 4] = ["dev", "proc", "sys", "tmp"];
+/// A program whose purpose it is to start services.
+const STARTER: &str = "start-stop-daemon";
+/// Scripts that start services.
+const STARTERS: &str = "/etc/init.d";
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Watcher {
+    /// Paths of the tree, and how each was looked at.
+    pub(crate) reads: BTreeMap<TreePath, Seen>,
+    /// The first address that was asked for.
+    pub(crate) network: Option<String>,
+    /// How often somebody was asked.
+    pub(crate) questions: usize,
+    /// What was started to start a service.
+    pub(crate) service: Option<String>,
+    /// A path that no tree has.
+    pub(crate) nameless: Option<PathBuf>,
+}
+
+impl Observer for Watcher {
+    fn accessed(&mut self, access: &Access<'_>) {
+        self.follow(access.root, &access.path, access.used, 0);
+    }
+
+    fn attempted(&mut self, attempt: Attempt) {
+        match attempt {
+            Attempt::Network(address) => {
+                self.network.get_or_insert(address);
+            }
+            Attempt::Question => self.questions += 1,
+        }
+    }
+}
+
+impl Watcher {
+    /// Follows a path; all that decides where it leads is noted.
+    fn follow(&mut self, root: &Path, path: &Path, used: Use, depth: usize) {
+        let follows_last = !matches!(used, Use::LookAtLink | Use::ReadNoLink);
+        let mut pending: Vec<OsString> = parts(path);
+        let mut at = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(part) = pending.pop() {
+            if part == ".." {
+                at.pop();
+                continue;
+            }
+            let next = at.join(&part);
+            if at == Path::new("/") && FOREIGN.iter().any(|foreign| part == *foreign) {
+                return;
+            }
+            let is_last = pending.is_empty();
+            let Ok(metadata) = fs::symlink_metadata(live(root, &next)) else {
+                self.note(&next, Seen::There);
+                return;
+            };
+            if metadata.is_symlink() && (!is_last || follows_last) {
+                self.note(&next, Seen::There);
+                links += 1;
+                let Ok(target) = fs::read_link(live(root, &next)) else { return };
+                if links > LINK_LIMIT {
+                    return;
+                }
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                }
+                pending.extend(parts(&target));
+                continue;
+            }
+            if !is_last && !metadata.is_dir() {
+                self.note(&next, Seen::There);
+                return;
+            }
+            at = next;
+        }
+        let is_inside = matches!(used, Use::Read | Use::ReadNoLink);
+        self.note(&at, if is_inside { Seen::Inside } else { Seen::There });
+        if used == Use::Execute {
+            self.start(root, &at, depth);
+        }
+    }
+
+    fn note(&mut self, path: &Path, seen: Seen) {
+        let text = path.to_str().and_then(|text| text.parse::<TreePath>().ok());
+        match text {
+            Some(path) => {
+                let known = self.reads.entry(path).or_insert(seen);
+                *known = seen.max(*known);
+            }
+            None => {
+                self.nameless.get_or_insert_with(|| path.to_owned());
+            }
+        }
+    }
+
+    /// The kernel reads a program's interpreter by itself.
+    fn start(&mut self, root: &Path, path: &Path, depth: usize) {
+        if path.file_name().is_some_and(|name| name == STARTER) || path.parent() == Some(Path::new(STARTERS))
+        {
+            self.service.get_or_insert_with(|| path.display().to_string());
+        }
+        let interpreter = fs::File::open(live(root, path)).ok().and_then(|file| interpreter(&file));
+        if let Some(interpreter) = interpreter.filter(|_| depth < INTERPRETER_LIMIT) {
+            self.follow(root, &interpreter, Use::Execute, depth + 1);
+        }
+    }
+}
+
+/// Where a path without links is, as this process reaches it.
+fn live(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// The parts of a path, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let part = |component: Component<'_>| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    };
+    path.components().rev().filter_map(part).collect()
+}
+
+/// The program that starts a program: the one of its first line, or the loader of its libraries.
+fn interpreter(file: &File) -> Option<PathBuf> {
+    let mut head = Vec::new();
+    file.take(HEAD as u64).read_to_end(&mut head).ok()?;
+    if let Some(line) = head.strip_prefix(b"#!") {
+        let line = line.split(|byte| *byte == b'\n').next()?;
+        let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+        return words.next().map(|word| std::ffi::OsStr::from_bytes(word).into());
+    }
+    // ELF of 64 bits, least byte first (elf(5)).
+    if !head.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let number = |at: usize, length: usize| -> Option<u64> {
+        let bytes = head.get(at..at + length)?;
+        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    };
+    let place = |number: u64| usize::try_from(number).ok();
+    let (table, size, count) = (place(number(32, 8)?)?, place(number(54, 2)?)?, place(number(56, 2)?)?);
+    let row = (0..count).map(|row| table + row * size).find(|row| number(*row, 4) == Some(3))?;
+    let (offset, length) = (number(row + 8, 8)?, place(number(row + 32, 8)?)?);
+    let mut text = vec![0; length.min(HEAD)];
+    file.read_exact_at(&mut text, offset).ok()?;
+    let text = text.split(|byte| *byte == 0).next()?;
+    Some(std::ffi::OsStr::from_bytes(text).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn seen(watcher: &Watcher) -> Vec<String> {
+        watcher.reads.iter().map(|(path, seen)| format!("{path} {seen:?}")).collect()
+    }
+
+    #[test]
+    fn all_that_decides_where_a_path_leads_is_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        fs::create_dir_all(root.join("usr/bin")).unwrap();
+        symlink("usr/bin", root.join("bin")).unwrap();
+        symlink("/etc/alternatives/awk", root.join("usr/bin/awk")).unwrap();
+        fs::create_dir_all(root.join("etc/alternatives")).unwrap();
+        symlink("../../bin/mawk", root.join("etc/alternatives/awk")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        fs::write(root.join("usr/bin/mawk"), "#! /usr/bin/sh -e\n").unwrap();
+        for (path, used, expected) in [
+            (
+                "/bin/awk",
+                Use::Execute,
+                &[
+                    "/bin There",
+                    "/etc/alternatives/awk There",
+                    "/usr/bin/awk There",
+                    "/usr/bin/mawk There",
+                    "/usr/bin/sh There",
+                ][..],
+            ),
+            ("/bin/awk", Use::LookAtLink, &["/bin There", "/usr/bin/awk There"]),
+            ("/bin", Use::Read, &["/bin There", "/usr/bin Inside"]),
+            ("/bin/../bin/./x/y", Use::Read, &["/bin There", "/usr/bin/x There"]),
+            ("/usr/bin/mawk/x", Use::Look, &["/usr/bin/mawk There"]),
+            ("/loop", Use::Look, &["/loop There"]),
+            ("/proc/self/maps", Use::Read, &[]),
+            ("/", Use::Look, &["/ There"]),
+        ] {
+            let mut watcher = Watcher::default();
+            watcher.follow(root, Path::new(path), used, 0);
+            assert_eq!(seen(&watcher), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_program_has_a_loader() {
+        let Ok(file) = File::open("/usr/bin/env") else { panic!("every system has it") };
+        let loader = interpreter(&file).unwrap();
+        assert!(loader.display().to_string().contains("/ld-linux"), "{}", loader.display());
+    }
+}

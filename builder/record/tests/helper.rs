@@ -1,0 +1,5 @@
+//! The process that becomes the sandbox.
+
+fn main() {
+    builder_sandbox::enter();
+}

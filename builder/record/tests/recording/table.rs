@@ -1,0 +1,275 @@
+//! Scripts made by hand, in a small tree with a real shell.
+
+use std::{
+    collections::BTreeMap,
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+};
+
+use builder_record::ScriptRecorder;
+use builder_tree::{
+    ControlFile, InstallOptions, MemberKind, Package, PackageMember, Recording, Recordings, Tree, install,
+    record_scripts,
+};
+use bundles_release::lock::Accounts;
+use registry_wire::Digest;
+
+use crate::{EPOCH, debian::Installed, kept, machine, system::System, through_files};
+
+/// What a shell and the simplest programs need.
+const SMALL: [&str; 13] = [
+    "base-files",
+    "base-passwd",
+    "coreutils",
+    "dash",
+    "gcc-12-base",
+    "libacl1",
+    "libattr1",
+    "libc6",
+    "libdebconfclient0",
+    "libgcc-s1",
+    "libgmp10",
+    "libpcre2-8-0",
+    "libselinux1",
+];
+
+/// A small system, and a package of one file with a script of ours.
+struct Bed {
+    installed: Installed,
+    folder: tempfile::TempDir,
+}
+
+/// One for all tests, which take turns: a script has the machine for itself.
+fn bed() -> MutexGuard<'static, Bed> {
+    static BED: LazyLock<Mutex<Bed>> = LazyLock::new(|| Mutex::new(Bed::new()));
+    BED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Bed {
+    fn new() -> Self {
+        let system = System::new("bookworm", kept(), EPOCH);
+        let mut installed = system.essential;
+        installed.packages.retain(|package| SMALL.contains(&package.name.as_str()));
+        assert_eq!(installed.packages.len(), SMALL.len());
+        Self { installed, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// All packages with ours, which brings `/usr/share/own` with that content.
+    fn packages(&mut self, content: &str, scripts: &[(&str, &str)]) -> Vec<Package> {
+        let sha256 = Digest::of(content.as_bytes());
+        let path = self.folder.path().join(sha256.hex());
+        std::fs::write(&path, content).unwrap();
+        self.installed.payloads.add(sha256, path);
+        let file = PackageMember {
+            path: "/usr/share/own".parse().unwrap(),
+            kind: MemberKind::File { offset: 0, length: content.len() as u64 },
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            user: "root".into(),
+            group: "root".into(),
+            mtime: EPOCH,
+        };
+        let paragraph = "Package: own\nVersion: 1\nArchitecture: amd64\n";
+        let mut control = BTreeMap::from([("control".to_owned(), paragraph.to_owned())]);
+        control.extend(scripts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
+        let control =
+            control.into_iter().map(|(name, text)| (name, ControlFile { mode: 0o755, text })).collect();
+        let own = Package {
+            sha256,
+            name: "own".parse().unwrap(),
+            version: "1".parse().unwrap(),
+            architecture: "amd64".parse().unwrap(),
+            control,
+            members: vec![file],
+        };
+        let mut packages = self.installed.packages.clone();
+        packages.push(own);
+        packages
+    }
+
+    fn record(&mut self, script: &str) -> Result<Recordings, String> {
+        let packages = self.packages("one", &[("postinst", script)]);
+        self.record_packages(&packages).map(|made| through_files(&made, self.folder.path()))
+    }
+
+    fn record_packages(&self, packages: &[Package]) -> Result<Vec<Recording>, String> {
+        let machine = machine();
+        let mut recorder = ScriptRecorder::new(&machine, &self.installed.payloads);
+        let options =
+            InstallOptions { accounts: &Accounts::default(), epoch: EPOCH, recordings: &Recordings::none() };
+        let wanted = "own".parse().unwrap();
+        let made = record_scripts(packages, &self.installed.payloads, &options, &wanted, &mut recorder)
+            .map_err(|error| error.to_string())?;
+        // Contents are read before the temporary folders go.
+        let kept = through_files(&made, self.folder.path());
+        Ok(kept.of(&wanted).to_vec())
+    }
+
+    fn build(&self, packages: &[Package], recordings: &Recordings) -> Result<Tree, String> {
+        let options = InstallOptions { accounts: &Accounts::default(), epoch: EPOCH, recordings };
+        install(packages, &self.installed.payloads, &options)
+            .map_err(|error| format!("{error}\n{}", error.hint().unwrap_or_default()))
+    }
+}
+
+const SHELL: &str = "#!/bin/sh\nset -e\n";
+
+#[test]
+fn what_must_not_be_recorded_is_refused() {
+    let mut bed = bed();
+    for (name, script, expected) in [
+        (
+            "fails",
+            "echo before; echo what is wrong >&2; exit 3",
+            "failed, with exit code 3\n    | before\n    | what is wrong",
+        ),
+        (
+            "random",
+            "cat /proc/sys/kernel/random/uuid /dev/urandom | head -c 20 > /etc/random",
+            "does not do the same twice: /etc/random differs",
+        ),
+        ("pid", "echo $$ > /var/pid", "does not do the same twice: /var/pid differs"),
+        ("clock", "date > /etc/date", "does not do the same twice: /etc/date differs"),
+        (
+            "name of chance",
+            "cp /usr/share/own $(mktemp /etc/x.XXXXXXXX)",
+            "does not do the same twice: /etc/x.",
+        ),
+        ("asks", "read answer; echo $answer > /etc/answer", "reads what a person would type"),
+        (
+            "service",
+            "cp /bin/true /sbin/start-stop-daemon; /sbin/start-stop-daemon --start",
+            "starts a service with /usr/sbin/start-stop-daemon",
+        ),
+        ("pipe", "mkfifo /etc/pipe", "left a pipe at /etc/pipe"),
+        (
+            "dpkg",
+            "echo x >> /var/lib/dpkg/status.d/own",
+            "changed /var/lib/dpkg/status.d/own, a record of dpkg's",
+        ),
+        (
+            "ids",
+            "echo root:x:1:1::/:/bin/sh > /etc/passwd; echo root:x:0: >> /etc/passwd",
+            "does to accounts cannot be recorded",
+        ),
+    ] {
+        let error = bed.record(&format!("{SHELL}{script}\n")).expect_err(name);
+        assert!(error.contains(expected), "{name}: {error}");
+        assert!(error.contains("postinst of package own"), "{name}: {error}");
+    }
+    let packages = bed.packages("one", &[("postinst", "#!/usr/bin/python3\n")]);
+    let error = bed.record_packages(&packages).unwrap_err();
+    assert!(error.contains("needs /usr/bin/python3, which the image does not hold"), "{error}");
+}
+
+#[test]
+fn what_a_script_does_is_written_down() {
+    let mut bed = bed();
+    let script = format!(
+        "{SHELL}[ \"$1\" = configure ] && [ -z \"$2\" ] && [ \"$DPKG_MAINTSCRIPT_NAME\" = postinst ]\n\
+         mkdir -p /etc/own.d && cp /usr/share/own /etc/own.d/copy && chmod 640 /etc/own.d/copy\n\
+         chown daemon:adm /etc/own.d/copy; ln -s copy /etc/own.d/link; rm /etc/issue.net; chmod 700 /srv\n\
+         head -c 9000 /dev/zero > /etc/own.d/zeros; echo of a moment > /tmp/x; touch /etc/debian_version\n\
+         [ ! -e /etc/absent ]; ls /etc/update-motd.d > /dev/null; date +%s > /etc/own.d/date || exit 1\n\
+         [ $(cat /etc/own.d/date) = {EPOCH} ] || echo later; rm /etc/own.d/date\n"
+    );
+    let recordings = bed.record(&script).unwrap_or_else(|error| panic!("{error}"));
+    let [recording] = recordings.of(&"own".parse().unwrap()) else { panic!("one run") };
+    let changes: Vec<String> = recording.changes.iter().map(ToString::to_string).collect();
+    let expected = [
+        "removed /etc/issue.net",
+        "directory /etc/own.d 0755 root:root",
+        "file /etc/own.d/copy 0640 daemon:adm 3 bytes",
+        "link /etc/own.d/link -> copy",
+        "file /etc/own.d/zeros 0644 root:root 9000 bytes",
+        "directory /srv 0700 root:root",
+    ];
+    assert_eq!(changes, expected);
+    let read = |path: &str| recording.reads.get(&path.parse().unwrap()).map(ToString::to_string);
+    assert_eq!(read("/etc/absent").as_deref(), Some("absent"));
+    assert_eq!(read("/bin").as_deref(), Some("link usr/bin"));
+    let own = format!("file {} 0644 0:0", Digest::of(b"one"));
+    assert_eq!(read("/usr/share/own"), Some(own));
+    for (path, start) in
+        [("/etc/update-motd.d", "list sha256:"), ("/srv", "directory 0755"), ("/usr/bin/dash", "file ")]
+    {
+        assert!(read(path).is_some_and(|state| state.starts_with(start)), "{path}: {:?}", read(path));
+    }
+    // Programs that it starts count with their loader and libraries.
+    assert!(recording.reads.keys().any(|path| path.name() == "ld-linux-x86-64.so.2"));
+    assert!(recording.reads.keys().any(|path| path.name() == "libselinux.so.1"));
+    assert!(read("/etc/os-release").is_none(), "nobody looked at it");
+
+    let packages = bed.packages("one", &[("postinst", &script)]);
+    let tree = bed.build(&packages, &recordings).unwrap();
+    let at = |path: &str| tree.get(&path.parse().unwrap()).cloned();
+    let copy = at("/etc/own.d/copy").unwrap();
+    assert_eq!((copy.mode, copy.uid, copy.gid), (0o640, 1, 4));
+    assert!(at("/etc/issue.net").is_none() && at("/etc/own.d/date").is_none());
+    assert_eq!(at("/srv").unwrap().owner.to_string(), "package base-files");
+}
+
+#[test]
+fn a_recording_holds_as_long_as_nothing_changes() {
+    let mut bed = bed();
+    let script = format!("{SHELL}cp /usr/share/own /etc/copy; [ -e /etc/other ] || ls /etc > /etc/list\n");
+    let recordings = bed.record(&script).unwrap();
+    let same = bed.packages("one", &[("postinst", &script)]);
+    bed.build(&same, &recordings).unwrap();
+
+    let refused = |bed: &Bed, packages: &[Package], recordings: &Recordings, expected: &str| {
+        let error = bed.build(packages, recordings).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+        assert!(error.ends_with("\nbundle effects record own"), "{error}");
+    };
+    let changed = bed.packages("two", &[("postinst", &script)]);
+    refused(&bed, &changed, &recordings, "looked at /usr/share/own, which has changed: it is `file sha256:");
+    let other_text = bed.packages("one", &[("postinst", &format!("{script}true\n"))]);
+    refused(&bed, &other_text, &recordings, "is not the one that was recorded");
+    let mut other_arguments = Recordings::none();
+    for recording in recordings.of(&"own".parse().unwrap()) {
+        let mut recording = recording.clone();
+        recording.run.arguments = vec!["configure".into(), "1.0".into()];
+        other_arguments.add(recording);
+    }
+    refused(&bed, &same, &other_arguments, "was recorded with other arguments: `configure 1.0`");
+    let preinst = bed.packages("one", &[("postinst", &script), ("preinst", &script)]);
+    refused(
+        &bed,
+        &preinst,
+        &recordings,
+        "the preinst of package own, started with `install` is neither declared nor recorded",
+    );
+    // What was not there is there now, and a folder that was listed has one name more.
+    let mut more = bed.packages("one", &[("postinst", &script)]);
+    let own = more.last_mut().unwrap();
+    let mut file = own.members[0].clone();
+    file.path = "/etc/other".parse().unwrap();
+    own.members.push(file);
+    refused(&bed, &more, &recordings, "which has changed");
+    // Nothing is recorded at all.
+    let error = bed.build(&same, &Recordings::none()).unwrap_err();
+    assert!(
+        error.contains("is not known") && error.contains("bundle effects record own; or leave own out"),
+        "{error}"
+    );
+}
+
+#[test]
+fn nothing_is_reached_and_nothing_is_weaker() {
+    let mut bed = bed();
+    let packages = bed.packages("one", &[("postinst", &format!("{SHELL}true\n"))]);
+    let mut machine = machine();
+    machine.minimum = builder_sandbox::Level::Full;
+    machine.sandbox = builder_sandbox::Own::new(builder_sandbox::Helper {
+        program: "/nonexistent/helper".into(),
+        arguments: Vec::new(),
+    });
+    let mut recorder = ScriptRecorder::new(&machine, &bed.installed.payloads);
+    let options =
+        InstallOptions { accounts: &Accounts::default(), epoch: EPOCH, recordings: &Recordings::none() };
+    let wanted = "own".parse().unwrap();
+    let error =
+        record_scripts(&packages, &bed.installed.payloads, &options, &wanted, &mut recorder).unwrap_err();
+    assert!(error.to_string().contains("was not run"), "{error}");
+}

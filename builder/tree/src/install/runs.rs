@@ -1,0 +1,401 @@
+//! The scripts that dpkg would run, one after the other, and what becomes of the unknown ones.
+
+use std::{borrow::Cow, collections::BTreeSet};
+
+use builder_inputs::allocate_accounts;
+use bundles_release::{lock::PackageName, sbom::ScriptLevel};
+use registry_wire::Digest;
+
+use super::{InstallOptions, unpack};
+use crate::{
+    Allowed, InstallError, Package, Payloads, Recording, Recordings, ScriptName, ScriptRun, Tree, TreePath,
+    UnknownPart,
+    effect::{Image, Known, Names, know, scripts_of},
+    record,
+};
+
+/// What is known of a script that would run.
+enum What {
+    Known(Known),
+    Unknown { digest: Digest, parts: Vec<UnknownPart> },
+}
+
+/// A script that would run.
+struct Planned<'a> {
+    /// Place of its package in the order of configuration.
+    place: usize,
+    package: &'a Package,
+    name: ScriptName,
+    what: What,
+}
+
+/// A script whose effects nobody declared, and all that it would find.
+#[derive(Debug)]
+pub struct UnknownRun<'a> {
+    /// What would run.
+    pub run: &'a ScriptRun,
+    /// Its package.
+    pub package: &'a Package,
+    /// Its text.
+    pub text: &'a str,
+    /// The files just before: all packages unpacked, and what ran earlier done.
+    pub before: &'a Tree,
+    /// The version of dpkg in the image; empty if it holds none.
+    pub dpkg_version: String,
+}
+
+/// Who runs unknown scripts.
+pub trait Recorder {
+    /// Why that fails.
+    type Error;
+
+    /// Runs one and says what it did.
+    fn record(&mut self, run: &UnknownRun<'_>) -> Result<Recording, Self::Error>;
+}
+
+/// Why a script was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordScriptsError<E: std::error::Error + 'static> {
+    /// What comes before it does not make a tree.
+    #[error("there is no tree in which the scripts of {package} could run")]
+    Install {
+        /// The package that was to be recorded.
+        package: PackageName,
+        /// Why.
+        source: Box<InstallError>,
+    },
+    /// It did not run well.
+    #[error(transparent)]
+    Recorder(E),
+}
+
+/// Runs the unknown scripts of one package, each in the tree that it would find, and says what they did. Other unknown
+/// scripts that come before must have been recorded.
+pub fn record_scripts<R: Recorder>(
+    packages: &[Package],
+    payloads: &Payloads,
+    options: &InstallOptions<'_>,
+    wanted: &PackageName,
+    recorder: &mut R,
+) -> Result<Vec<Recording>, RecordScriptsError<R::Error>>
+where
+    R::Error: std::error::Error + 'static,
+{
+    let failed = |source| RecordScriptsError::Install { package: wanted.clone(), source: Box::new(source) };
+    let mut installation = Installation::begin(packages, payloads, options).map_err(failed)?;
+    let mut recordings = Vec::new();
+    let is_wanted = |run: &ScriptRun| run.package == *wanted;
+    while let Some(step) = installation.next() {
+        match step {
+            Step::Known(at) => installation.apply(at).map_err(failed)?,
+            Step::Unknown(pending) if is_wanted(&pending.run) => {
+                let before = installation.before(pending.place).map_err(failed)?;
+                let run = UnknownRun {
+                    run: &pending.run,
+                    package: pending.package,
+                    text: pending.text,
+                    before: &before,
+                    dpkg_version: installation.dpkg_version(),
+                };
+                let recording = recorder.record(&run).map_err(RecordScriptsError::Recorder)?;
+                installation.allow(&recording).map_err(failed)?;
+                installation.replay(&pending, &recording).map_err(failed)?;
+                recordings.push(recording);
+            }
+            // What comes after the last of the wanted ones is not needed.
+            Step::Unknown(pending) => {
+                if !installation.comes_later(is_wanted) {
+                    break;
+                }
+                if let Err(error) = installation.replay_recorded(&pending) {
+                    // Both wait for each other's triggers: what there is holds, and is said.
+                    let is_trigger = pending.run.arguments.first().is_some_and(|first| first == "triggered");
+                    return if is_trigger && !recordings.is_empty() {
+                        Ok(recordings)
+                    } else {
+                        Err(failed(error))
+                    };
+                }
+            }
+        }
+    }
+    Ok(recordings)
+}
+
+/// An image while scripts are gone through.
+pub(super) struct Installation<'a> {
+    image: Image<'a>,
+    planned: Vec<Planned<'a>>,
+    /// The next of them.
+    next: usize,
+    /// What triggers are activated, and by the package at which place.
+    activated: BTreeSet<(String, usize)>,
+    /// The next package whose triggers are looked at, once all scripts are through.
+    next_triggered: usize,
+}
+
+/// What comes next.
+pub(super) enum Step<'a> {
+    /// A script that is known, by its number.
+    Known(usize),
+    /// One that is not.
+    Unknown(Pending<'a>),
+}
+
+/// An unknown script that is to run.
+pub(super) struct Pending<'a> {
+    run: ScriptRun,
+    place: usize,
+    package: &'a Package,
+    text: &'a str,
+    parts: Vec<UnknownPart>,
+}
+
+impl Pending<'_> {
+    fn unknown(&self) -> InstallError {
+        InstallError::UnknownScript {
+            package: self.run.package.clone(),
+            script: self.run.name.as_str(),
+            digest: self.run.script,
+            parts: self.parts.clone(),
+        }
+    }
+}
+
+impl<'a> Installation<'a> {
+    /// Unpacks all packages.
+    pub(super) fn begin(
+        packages: &'a [Package],
+        payloads: &'a Payloads,
+        options: &'a InstallOptions<'a>,
+    ) -> Result<Self, InstallError> {
+        let mut tree = Tree::new(options.epoch);
+        super::merge_usr(&mut tree, packages, options.epoch);
+        let planned = plan(packages);
+        let mut image = Image::new(tree, packages, payloads, options);
+        // Diversions stand before anything is unpacked, as they would for packages that come after.
+        for script in &planned {
+            if let What::Known(known) = &script.what {
+                image.note_diversions(script.package, known);
+            }
+        }
+        for package in packages {
+            unpack::unpack(&mut image, package)?;
+        }
+        let activated = activated(packages);
+        Ok(Self { image, planned, next: 0, activated, next_triggered: 0 })
+    }
+
+    /// Goes through all scripts; the first that is neither known nor recorded is an error.
+    pub(super) fn run(mut self) -> Result<Image<'a>, InstallError> {
+        while let Some(step) = self.next() {
+            match step {
+                Step::Known(at) => self.apply(at)?,
+                Step::Unknown(pending) => self.replay_recorded(&pending)?,
+            }
+        }
+        Ok(self.image)
+    }
+
+    fn dpkg_version(&self) -> String {
+        self.image.package("dpkg").map(|package| package.version.to_string()).unwrap_or_default()
+    }
+
+    /// The next script that would run.
+    fn next(&mut self) -> Option<Step<'a>> {
+        if let Some(script) = self.planned.get(self.next) {
+            let at = self.next;
+            self.next += 1;
+            return Some(match &script.what {
+                What::Known(_) => Step::Known(at),
+                What::Unknown { .. } => Step::Unknown(pending(script, arguments_of(script.name))),
+            });
+        }
+        self.next_trigger().map(Step::Unknown)
+    }
+
+    /// The next unknown postinst that a trigger starts once more. What known ones do for triggers, they do anyway.
+    fn next_trigger(&mut self) -> Option<Pending<'a>> {
+        while let Some(package) = self.image.packages.get(self.next_triggered) {
+            let place = self.next_triggered;
+            self.next_triggered += 1;
+            let script = self.planned.iter().find(|script| {
+                script.place == place
+                    && script.name == ScriptName::Postinst
+                    && matches!(script.what, What::Unknown { .. })
+            });
+            let Some(script) = script else { continue };
+            let names = triggers(package, &["interest", "interest-await", "interest-noawait"]);
+            let is_activated =
+                |name: &String| self.activated.iter().any(|(other, by)| other == name && *by > place);
+            let is_touched = |name: &String| {
+                let Ok(path) = name.parse::<TreePath>() else { return false };
+                let later = self.image.packages.iter().skip(place + 1);
+                name.starts_with('/')
+                    && later
+                        .flat_map(|package| &package.members)
+                        .any(|member| member.path.is_below(&path) || member.path == path)
+            };
+            let found: Vec<String> =
+                names.into_iter().filter(|name| is_activated(name) || is_touched(name)).collect();
+            if !found.is_empty() {
+                return Some(pending(script, vec!["triggered".to_owned(), found.join(" ")]));
+            }
+        }
+        None
+    }
+
+    /// Whether a script of which that is true is still to come.
+    fn comes_later(&self, is_wanted: impl Fn(&ScriptRun) -> bool) -> bool {
+        let left = self.planned[self.next.min(self.planned.len())..].iter();
+        let unknown = |script: &&Planned<'_>| matches!(script.what, What::Unknown { .. });
+        let runs = left.filter(unknown).map(|script| pending(script, Vec::new()).run);
+        let triggered = self.image.packages.iter().skip(self.next_triggered).filter(|package| {
+            !triggers(package, &["interest", "interest-await", "interest-noawait"]).is_empty()
+        });
+        let mut triggered = triggered.filter_map(|package| {
+            self.planned.iter().find(|script| script.package.name == package.name && unknown(script))
+        });
+        runs.into_iter().any(|run| is_wanted(&run))
+            || triggered.any(|script| is_wanted(&pending(script, Vec::new()).run))
+    }
+
+    fn apply(&mut self, at: usize) -> Result<(), InstallError> {
+        let Planned { package, name, what: What::Known(known), .. } = &self.planned[at] else {
+            return Ok(());
+        };
+        // What a config script asks is asked nowhere.
+        if *name == ScriptName::Config {
+            return Ok(());
+        }
+        self.image.apply(package, known).map_err(|source| effect(package, *name, source))
+    }
+
+    /// The files as a script of the package at that place would find them.
+    fn before(&self, place: usize) -> Result<Tree, InstallError> {
+        let mut image = self.image.clone();
+        image.configuring = Some(place);
+        image.finish()?;
+        record::write(&mut image)?;
+        Ok(image.into_tree())
+    }
+
+    fn replay_recorded(&mut self, pending: &Pending<'a>) -> Result<(), InstallError> {
+        let recordings = self.image.options.recordings;
+        if recordings.of(&pending.run.package).is_empty() {
+            return Err(pending.unknown());
+        }
+        if recordings.allowed() == Allowed::DeclaredOnly {
+            return Err(InstallError::OnlyRecorded { run: pending.run.clone() });
+        }
+        let before = self.before(pending.place)?;
+        let recording = recordings.find(&pending.run, &before, self.image.payloads)?;
+        self.replay(pending, recording)
+    }
+
+    fn replay(&mut self, pending: &Pending<'a>, recording: &Recording) -> Result<(), InstallError> {
+        self.activated.extend(recording.triggers.iter().map(|name| (name.clone(), usize::MAX)));
+        let Pending { package, run, .. } = pending;
+        self.image.replay(package, recording).map_err(|source| effect(package, run.name, source))
+    }
+
+    /// Gives ids to accounts that the lock does not have yet, so that what follows can be recorded too.
+    fn allow(&mut self, recording: &Recording) -> Result<(), InstallError> {
+        let allocated = allocate_accounts(&self.image.accounts, &recording.accounts.requests())
+            .map_err(|source| InstallError::Allocate { run: recording.run.clone(), source })?;
+        self.image.names = Names::new(&allocated);
+        self.image.accounts = Cow::Owned(allocated);
+        Ok(())
+    }
+}
+
+fn effect(package: &Package, name: ScriptName, source: crate::EffectError) -> InstallError {
+    InstallError::Effect { package: package.name.clone(), script: name.as_str(), source }
+}
+
+fn pending<'a>(script: &Planned<'a>, arguments: Vec<String>) -> Pending<'a> {
+    let (digest, parts) = match &script.what {
+        What::Unknown { digest, parts } => (*digest, parts.clone()),
+        What::Known(_) => (Digest::of(b""), Vec::new()),
+    };
+    let (package, name) = (script.package, script.name);
+    let run = ScriptRun { package: package.name.clone(), name, arguments, script: digest };
+    let text = package.control_text(name.as_str()).unwrap_or_default();
+    Pending { run, place: script.place, package, text, parts }
+}
+
+/// What dpkg starts a script with on a first installation.
+fn arguments_of(name: ScriptName) -> Vec<String> {
+    match name {
+        ScriptName::Preinst => vec!["install".to_owned()],
+        ScriptName::Config | ScriptName::Postinst => vec!["configure".to_owned(), String::new()],
+    }
+}
+
+/// All scripts in the order in which they would run: all preinsts, then all packages are configured.
+fn plan(packages: &[Package]) -> Vec<Planned<'_>> {
+    let mut planned = Vec::new();
+    for (place, package) in packages.iter().enumerate() {
+        for (name, text) in scripts_of(package) {
+            let what = know(name, text).map_or_else(
+                |parts| What::Unknown { digest: Digest::of(text.as_bytes()), parts },
+                What::Known,
+            );
+            planned.push(Planned { place, package, name, what });
+        }
+    }
+    let is_unknown = |script: &Planned<'_>| matches!(script.what, What::Unknown { .. });
+    // An unknown postinst asks by itself: debconf starts the config script of whoever asks it for the first time.
+    let asking: BTreeSet<usize> = planned
+        .iter()
+        .filter(|script| script.name == ScriptName::Postinst && is_unknown(script))
+        .map(|script| script.place)
+        .collect();
+    planned.retain(|script| script.name != ScriptName::Config || !asking.contains(&script.place));
+    planned.sort_by_key(|script| (script.name != ScriptName::Preinst, script.place, script.name));
+    planned
+}
+
+/// Triggers that packages activate when they are configured, by place.
+fn activated(packages: &[Package]) -> BTreeSet<(String, usize)> {
+    let of = |(place, package): (usize, &Package)| {
+        let names = triggers(package, &["activate", "activate-await", "activate-noawait"]);
+        names.into_iter().map(move |name| (name, place)).collect::<Vec<_>>()
+    };
+    packages.iter().enumerate().flat_map(of).collect()
+}
+
+/// The names after these directives in a package's file of triggers.
+fn triggers(package: &Package, directives: &[&str]) -> Vec<String> {
+    let text = package.control_text("triggers").unwrap_or_default();
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    lines
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let directive = words.next()?;
+            words.next().filter(|_| directives.contains(&directive)).map(str::to_owned)
+        })
+        .collect()
+}
+
+/// How it is known what the scripts of a package do.
+pub fn script_level(package: &Package) -> ScriptLevel {
+    let known: Vec<bool> = scripts_of(package).map(|(name, text)| know(name, text).is_ok()).collect();
+    match known.iter().all(|known| *known) {
+        true if known.is_empty() => ScriptLevel::None,
+        true => ScriptLevel::Declared,
+        // An image holds no package with unknown scripts but by a recording.
+        false => ScriptLevel::Recorded,
+    }
+}
+
+/// Scripts that are neither known nor recorded, in the order in which they would run: for each what an installation would
+/// say.
+pub fn unknown_scripts(packages: &[Package], recordings: &Recordings) -> Vec<(ScriptRun, InstallError)> {
+    let unknown = plan(packages).into_iter().filter(|script| matches!(script.what, What::Unknown { .. }));
+    unknown
+        .map(|script| pending(&script, arguments_of(script.name)))
+        .filter(|pending| !recordings.has(&pending.run.package, pending.run.name, pending.run.script))
+        .map(|pending| (pending.run.clone(), pending.unknown()))
+        .collect()
+}

@@ -1,0 +1,148 @@
+//! A recording is carried out again.
+
+use std::collections::BTreeMap;
+
+use super::{Change, Outcome, Recording, Recordings, ScriptRun, State, told};
+use crate::{
+    Content, EffectError, Entry, InstallError, Kind, Owner, Package, Payloads, Tree, TreePath, effect::Image,
+};
+
+/// What recordings left at a path, and whose. Nothing that comes later may undo it.
+pub(crate) type Left = BTreeMap<TreePath, (ScriptRun, Option<Entry>)>;
+
+impl Recordings {
+    /// The recording that holds for a script in the tree that is there before it.
+    pub(crate) fn find(
+        &self,
+        run: &ScriptRun,
+        before: &Tree,
+        payloads: &Payloads,
+    ) -> Result<&Recording, InstallError> {
+        let named: Vec<&Recording> =
+            self.of(&run.package).iter().filter(|one| one.run.name == run.name).collect();
+        let of_script: Vec<&Recording> =
+            named.iter().copied().filter(|one| one.run.script == run.script).collect();
+        let Some(first) = named.first() else {
+            return Err(InstallError::NotRecorded { run: run.clone() });
+        };
+        let Some(same) = of_script.first() else {
+            let recorded = first.run.script;
+            return Err(InstallError::ScriptChanged { run: run.clone(), recorded });
+        };
+        let mut of_arguments = of_script.iter().copied().filter(|one| one.run.arguments == run.arguments);
+        if of_arguments.clone().next().is_none() {
+            let recorded = told(&same.run.arguments);
+            return Err(InstallError::ArgumentsChanged { run: run.clone(), recorded });
+        }
+        let mut nearest: Option<(usize, InstallError)> = None;
+        for recording in of_arguments.by_ref() {
+            let (mut count, mut first) = (0, None);
+            for (path, was) in &recording.reads {
+                let is = State::of(before, payloads, path, was.seen()).map_err(|source| {
+                    let source = EffectError::Payload { path: path.clone(), source };
+                    InstallError::Effect { package: run.package.clone(), script: run.name.as_str(), source }
+                })?;
+                if is != *was {
+                    count += 1;
+                    first.get_or_insert((path, was, is));
+                }
+            }
+            let Some((path, was, is)) = first else { return Ok(recording) };
+            if nearest.as_ref().is_none_or(|(least, _)| count < *least) {
+                let (run, path, was) = (run.clone(), path.clone(), was.clone());
+                nearest = Some((count, InstallError::ReadChanged { run, path, was, is, more: count - 1 }));
+            }
+        }
+        Err(nearest.map_or_else(|| InstallError::NotRecorded { run: run.clone() }, |(_, error)| error))
+    }
+}
+
+impl Image<'_> {
+    /// Does again what a script did.
+    pub(crate) fn replay(&mut self, package: &Package, recording: &Recording) -> Result<(), EffectError> {
+        for verb in recording.accounts.verbs() {
+            self.carry_out_verb(package, verb)?;
+        }
+        let owner = Owner::Generated(package.name.as_str().into());
+        let is_removed = |change: &&Change| matches!(change.outcome, Outcome::Removed);
+        // What is in a directory goes before it.
+        for change in recording.changes.iter().rev().filter(is_removed) {
+            self.tree.remove(&change.path);
+        }
+        for change in recording.changes.iter().filter(|change| !is_removed(change)) {
+            self.change(&owner, change)?;
+        }
+        for change in &recording.changes {
+            let left = (recording.run.clone(), self.tree.get(&change.path).cloned());
+            self.left.insert(change.path.clone(), left);
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, by: &Owner, change: &Change) -> Result<(), EffectError> {
+        let path = &change.path;
+        let (kind, mode, owner, capabilities) = match &change.outcome {
+            Outcome::Removed => return Ok(()),
+            Outcome::Directory { mode, owner } => (Kind::Directory, *mode, owner.as_str(), None),
+            Outcome::File { mode, owner, content, capabilities } => {
+                let content = if content.length() == 0 { Content::bytes([]) } else { content.clone() };
+                (Kind::File { content, linked: false }, *mode, owner.as_str(), *capabilities)
+            }
+            Outcome::Link { target } => (Kind::Symlink(target.clone()), 0o777, "root:root", None),
+        };
+        let taken = || EffectError::Taken { path: path.clone() };
+        let parent = path.parent().ok_or_else(taken)?;
+        // A recording names places, not ways that lead there.
+        if self.tree.follow(&parent).is_none_or(|at| at != parent) {
+            return Err(EffectError::Links { path: path.clone() });
+        }
+        let there = self.tree.get(path);
+        let is_directory = |kind: &Kind| *kind == Kind::Directory;
+        if there.is_some_and(|there| is_directory(&there.kind) != is_directory(&kind))
+            && self.tree.below(path).next().is_some()
+        {
+            return Err(taken());
+        }
+        // A directory of a package stays the package's, whatever its mode is now.
+        let by = match there {
+            Some(there) if is_directory(&kind) && is_directory(&there.kind) => there.owner.clone(),
+            _ => by.clone(),
+        };
+        let (uid, gid) = self.numbers(owner)?;
+        let mtime = self.options.epoch;
+        self.tree.insert(path.clone(), Entry { kind, mode, uid, gid, mtime, owner: by });
+        if let Some(capabilities) = capabilities {
+            self.tree.set_capabilities(path, capabilities);
+        }
+        Ok(())
+    }
+
+    /// The numeric form of `user:group`, where either may be a number.
+    fn numbers(&self, owner: &str) -> Result<(u32, u32), EffectError> {
+        let unknown = |kind, name: &str| EffectError::UnknownName { kind, name: name.to_owned() };
+        let (user, group) = owner.split_once(':').ok_or_else(|| unknown("user", owner))?;
+        let uid = self.names.user(user).or_else(|| user.parse().ok()).ok_or_else(|| unknown("user", user))?;
+        let gid = self.names.group(group).or_else(|| group.parse().ok());
+        Ok((uid, gid.ok_or_else(|| unknown("group", group))?))
+    }
+
+    /// Whether all that recordings left is still there, once everything else is done.
+    pub(crate) fn check_left(&self) -> Result<(), InstallError> {
+        for (path, (run, left)) in &self.left {
+            let is = self.tree.get(path);
+            let same = |left: &Entry, is: &Entry| {
+                (&left.kind, left.mode, left.uid, left.gid) == (&is.kind, is.mode, is.uid, is.gid)
+            };
+            let holds = match (left, is) {
+                (None, None) => true,
+                (Some(left), Some(is)) => same(left, is),
+                _ => false,
+            };
+            if !holds {
+                let by = is.map_or_else(|| "nobody".to_owned(), |entry| entry.owner.to_string());
+                return Err(InstallError::Undone { run: run.clone(), path: path.clone(), by });
+            }
+        }
+        Ok(())
+    }
+}
