@@ -91,10 +91,7 @@ pub(crate) fn compose(
     let parts = ReleaseParts {
         product: platform.product.clone(),
         version: platform.version.clone(),
-        images: images
-            .iter()
-            .filter_map(|image| platform.recipe(&image.name).map(|recipe| image.of_release(recipe)))
-            .collect::<Result<_, _>>()?,
+        images: images.iter().map(PlatformImage::of_release).collect::<Result<_, _>>()?,
         requires: Requirements { daemon: DAEMON_REQUIRED, kubernetes: MinimumVersion { major, minor } },
         environments,
         lock: lock.to_toml().into_bytes(),

@@ -6,16 +6,16 @@ use std::{
 };
 
 use builder_build::{
-    BuildError, BuildRequest, Builder, BuiltImage, ImageRequest, Keep, SourceInput, Store, StoreError,
+    BuildError, BuildRequest, Builder, BuiltImage, ImageRequest, Keep, Origin, SourceInput, Store, StoreError,
 };
-use builder_image::{ImageConfig, Process};
+use builder_image::{EncodedImage, EncodedIndex, ImageConfig, Layer, Process};
 use builder_inputs::PackageCache;
-use builder_recipe::{ImageUser, Recipe};
+use builder_recipe::{ImagePlatform, ImageUser, Recipe};
 use builder_tree::{PackageError, Recordings};
 use bundles_objects::{ImageIdentity, ServiceName, UserId};
 use bundles_release::{ReleaseImage, lock::Lock};
 use registry_client::BlobSource;
-use registry_wire::{Descriptor, Digest};
+use registry_wire::{Descriptor, Digest, Platform, StoredManifest};
 
 use crate::{
     command::{Context, effects},
@@ -30,42 +30,108 @@ use crate::{
 pub(crate) struct PlatformImage {
     /// The recipe that it is made of.
     pub(crate) name: ServiceName,
-    /// What is in the store.
-    pub(crate) built: BuiltImage,
+    /// What it is named by: the manifest of its only variant, or an index of several.
+    pub(crate) manifest: StoredManifest,
+    /// The image for each platform, sorted by platform.
+    pub(crate) variants: Vec<Variant>,
     /// The user that its process runs as.
     pub(crate) user: UserId,
 }
 
-impl PlatformImage {
-    /// What objects have to know.
-    pub(crate) fn identity(&self) -> ImageIdentity {
-        ImageIdentity { digest: self.built.image.manifest.digest(), user: self.user }
-    }
+/// An image for one platform.
+#[derive(Debug, Clone)]
+pub(crate) struct Variant {
+    /// What it is for.
+    pub(crate) platform: Platform,
+    /// Its documents.
+    pub(crate) image: EncodedImage,
+    /// Its layers, lowest first; they are in the store.
+    pub(crate) layers: Vec<Layer>,
+    /// Whether it had to be built.
+    pub(crate) origin: Origin,
+}
 
-    /// What a release says.
-    pub(crate) fn of_release(&self, recipe: &Recipe) -> Result<ReleaseImage, CommandError> {
-        let manifest = &self.built.image.manifest;
-        Ok(ReleaseImage {
-            name: self.name.as_str().parse().of_kind(Kind::Input)?,
-            media_type: manifest.media_type().clone(),
-            digest: manifest.digest(),
-            size: manifest.bytes().len() as u64,
-            platforms: vec![(recipe.image().platform().platform(), manifest.digest())],
-        })
-    }
-
+impl Variant {
     /// What its manifest names, and where each lies.
-    pub(crate) fn blobs(&self, store: &Store) -> Vec<(Descriptor, BlobSource)> {
-        let layers = self.built.layers.iter();
+    fn blobs(&self, store: &Store) -> impl Iterator<Item = (Descriptor, BlobSource)> {
+        let layers = self.layers.iter();
         let layers =
             layers.map(|layer| (layer.descriptor(), BlobSource::File(store.blob_path(&layer.digest))));
-        let (config, bytes) = &self.built.image.config;
-        layers.chain([(config.clone(), bytes.clone().into())]).collect()
+        let (config, bytes) = &self.image.config;
+        layers.chain([(config.clone(), bytes.clone().into())])
     }
 
     /// Bytes of all its layers, compressed.
     pub(crate) fn size(&self) -> u64 {
-        self.built.layers.iter().map(|layer| layer.size).sum()
+        self.layers.iter().map(|layer| layer.size).sum()
+    }
+}
+
+impl PlatformImage {
+    /// Puts an image together of what was built for each of its platforms.
+    pub(crate) fn new(name: ServiceName, user: UserId, built: Vec<(ImageConfig, BuiltImage)>) -> Self {
+        let variant = |config: ImageConfig, image: EncodedImage, built: BuiltImage| Variant {
+            platform: config.platform,
+            image,
+            layers: built.layers,
+            origin: built.origin,
+        };
+        if let [(_, only)] = &built[..] {
+            let manifest = only.image.manifest.clone();
+            let variants =
+                built.into_iter().map(|(config, built)| variant(config, built.image.clone(), built));
+            return Self { name, manifest, variants: variants.collect(), user };
+        }
+        let listed: Vec<_> = built.iter().map(|(config, built)| (config, &built.layers[..])).collect();
+        let EncodedIndex { manifest, images } = EncodedIndex::new(&listed);
+        let variants =
+            built.into_iter().zip(images).map(|((config, built), image)| variant(config, image, built));
+        Self { name, manifest, variants: variants.collect(), user }
+    }
+
+    /// What objects have to know.
+    pub(crate) fn identity(&self) -> ImageIdentity {
+        ImageIdentity { digest: self.manifest.digest(), user: self.user }
+    }
+
+    /// What a release says.
+    pub(crate) fn of_release(&self) -> Result<ReleaseImage, CommandError> {
+        let platforms = self.variants.iter();
+        let platforms = platforms.map(|variant| (variant.platform.clone(), variant.image.manifest.digest()));
+        Ok(ReleaseImage {
+            name: self.name.as_str().parse().of_kind(Kind::Input)?,
+            media_type: self.manifest.media_type().clone(),
+            digest: self.manifest.digest(),
+            size: self.manifest.bytes().len() as u64,
+            platforms: platforms.collect(),
+        })
+    }
+
+    /// What its manifests name, each once, and where each lies.
+    pub(crate) fn blobs(&self, store: &Store) -> Vec<(Descriptor, BlobSource)> {
+        let mut seen = BTreeSet::new();
+        let blobs = self.variants.iter().flat_map(|variant| variant.blobs(store));
+        blobs.filter(|(descriptor, _)| seen.insert(descriptor.digest)).collect()
+    }
+
+    /// Its manifests, what an index lists before the index.
+    pub(crate) fn manifests(&self) -> Vec<&StoredManifest> {
+        let listed = self.variants.iter().map(|variant| &variant.image.manifest);
+        let listed = listed.filter(|manifest| manifest.digest() != self.manifest.digest());
+        listed.chain([&self.manifest]).collect()
+    }
+
+    /// Bytes of all its layers, compressed. Platforms may share some.
+    pub(crate) fn size(&self) -> u64 {
+        let layers = self.variants.iter().flat_map(|variant| &variant.layers);
+        let sizes: BTreeMap<Digest, u64> = layers.map(|layer| (layer.digest, layer.size)).collect();
+        sizes.values().sum()
+    }
+
+    /// Whether any of it had to be built.
+    pub(crate) fn origin(&self) -> Origin {
+        let any = self.variants.iter().find(|variant| variant.origin == Origin::Built);
+        any.map_or(Origin::Kept, |variant| variant.origin)
     }
 }
 
@@ -114,17 +180,23 @@ pub(crate) fn build(
     let keep = if wanted.is_empty() { Keep::Only(path) } else { Keep::Also(path) };
     let recordings = Arc::new(folder.recordings()?);
     let mut request = BuildRequest { images: Vec::new(), keep: Some(keep) };
-    let mut users = Vec::new();
-    for (_, recipe) in known.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(**name)) {
+    let mut wanted_images = Vec::new();
+    for (name, recipe) in known.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(**name)) {
         let user = user_of(recipe, lock)?;
-        users.push((recipe.name.clone(), user));
-        request.images.push(image_request(recipe, user, folder, lock, &cache, &recordings)?);
+        let requests = image_requests(name, recipe, user, folder, lock, &cache, &recordings)?;
+        let configs: Vec<ImageConfig> = requests.iter().map(|request| request.config.clone()).collect();
+        wanted_images.push((recipe.name.clone(), user, configs));
+        request.images.extend(requests);
     }
     let progress = Progress::new(context.report);
     let built = Builder::new(store, &progress).build(&request).map_err(|error| of_build(error, folder));
     progress.finish();
-    let images =
-        built?.into_iter().zip(users).map(|(built, (name, user))| PlatformImage { name, built, user });
+    let mut built = built?.into_iter();
+    // Built in the order in which they were asked for.
+    let images = wanted_images.into_iter().map(|(name, user, configs)| {
+        let variants = configs.into_iter().zip(built.by_ref()).collect();
+        PlatformImage::new(name, user, variants)
+    });
     Ok(images.collect())
 }
 
@@ -187,17 +259,17 @@ fn user_of(recipe: &Recipe, lock: &Lock) -> Result<UserId, CommandError> {
     }
 }
 
-fn image_request(
+/// What is to be built of a recipe: an image for each of its platforms.
+fn image_requests(
+    name: &str,
     recipe: &Recipe,
     user: UserId,
     folder: &PlatformFolder,
     lock: &Lock,
     cache: &PackageCache,
     recordings: &Arc<Recordings>,
-) -> Result<ImageRequest, CommandError> {
-    let name = recipe.name.as_str();
+) -> Result<Vec<ImageRequest>, CommandError> {
     let locked = name.parse().of_kind(Kind::Input)?;
-    let image = recipe.image();
     let root = folder.root.join(name);
     let sources = recipe
         .source_files()
@@ -209,35 +281,42 @@ fn image_request(
         CommandError::new(Kind::Input, format!("bundle.lock does not hold recipe `{name}`"))
             .hint(folder.command("lock"))
     };
-    let platform = image.platform().platform();
-    Ok(ImageRequest {
-        name: name.to_owned(),
+    let epoch = lock.recipe_epoch(&locked).ok_or_else(missing)?;
+    let platforms = recipe.platforms();
+    let is_alone = platforms.len() == 1;
+    let request = |platform: ImagePlatform| ImageRequest {
+        name: if is_alone { name.to_owned() } else { format!("{name} for {}", platform.as_str()) },
         packages: lock
-            .recipe_packages(&locked)
+            .selected_packages(&locked, &platform.architecture())
             .map(|package| inputs::package_input(package, cache))
             .collect(),
         accounts: lock.accounts.clone(),
-        epoch: lock.recipe_epoch(&locked).ok_or_else(missing)?,
-        sources,
+        epoch,
+        sources: sources.clone(),
         recordings: Arc::clone(recordings),
         config: ImageConfig {
-            platform,
-            process: Process {
-                user: user.to_string(),
-                ports: image.ports.iter().map(|port| format!("{}/tcp", port.number())).collect(),
-                environment: image
-                    .environment
-                    .iter()
-                    .map(|(name, value)| (name.to_string(), value.clone()))
-                    .chain([(
-                        "PATH".to_owned(),
-                        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin".to_owned(),
-                    )])
-                    .collect(),
-                entrypoint: image.entrypoint.clone(),
-                arguments: image.arguments.clone(),
-                working_directory: image.working_directory.as_ref().map(ToString::to_string),
-            },
+            platform: if is_alone { platform.platform() } else { platform.listed() },
+            process: process(recipe, user),
         },
-    })
+    };
+    Ok(platforms.into_iter().map(request).collect())
+}
+
+/// How the process of a recipe's image starts.
+fn process(recipe: &Recipe, user: UserId) -> Process {
+    let image = recipe.image();
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
+    Process {
+        user: user.to_string(),
+        ports: image.ports.iter().map(|port| format!("{}/tcp", port.number())).collect(),
+        environment: image
+            .environment
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.clone()))
+            .chain([("PATH".to_owned(), path.to_owned())])
+            .collect(),
+        entrypoint: image.entrypoint.clone(),
+        arguments: image.arguments.clone(),
+        working_directory: image.working_directory.as_ref().map(ToString::to_string),
+    }
 }

@@ -117,6 +117,9 @@ pub(crate) async fn make_lock(
     };
     let locked = lock(&options, &requests, existing.as_ref(), &progress).await;
     let locked = locked.map_err(|error| of_locking(error, folder))?;
+    for held_back in &locked.held_back {
+        context.report.note(&held_back.to_string());
+    }
     let mut lock = locked.lock;
     let fetched = fetch(&lock, &cache, &locations, &transport, &progress)
         .await
@@ -215,6 +218,10 @@ fn of_locking(error: LockingError, folder: &PlatformFolder) -> CommandError {
             Some(hint) => error.hint(hint),
             None => error,
         };
+    }
+    if let Some(told) = unsolved::without_index(&error, &folder.platform) {
+        return CommandError::new(Kind::Input, told)
+            .hint(hint.unwrap_or("leave the platform out, or take the packages from a suite that has it"));
     }
     let kind = match error {
         LockingError::Transport { .. } => Kind::Remote,

@@ -8,10 +8,11 @@ use std::{
 
 use builder_build::{BuildRequest, Builder, ImageRequest, Keep, SourceInput, Store};
 use builder_image::{ImageConfig, Process};
+use builder_recipe::ImagePlatform;
 use bundles_objects::ServiceName;
 use bundles_release::lock::Accounts;
 use daemon_cluster::{Cluster, InstallOptions, crds, install_objects};
-use registry_wire::{Digest, Platform};
+use registry_wire::Digest;
 use serde_json::{Value, json};
 
 use crate::{
@@ -28,13 +29,14 @@ const USER: &str = "65532:65532";
 /// Program header that names a dynamic loader (ELF, `PT_INTERP`).
 const INTERPRETER: u32 = 3;
 
-/// Builds the image that holds this executable and nothing else.
+/// Builds the image that holds this executable and nothing else. It is for nodes of the executable's own architecture.
 pub(crate) fn build_daemon_image(
     executable: &Path,
     store: &Store,
     context: &Context,
 ) -> Result<PlatformImage, CommandError> {
-    if !is_static(executable).of_kind(Kind::Machine)? {
+    let ElfHead { platform, is_static } = ElfHead::read(executable).of_kind(Kind::Machine)?;
+    if !is_static {
         let message = format!(
             "{} needs shared libraries, which the daemon's image does not have",
             executable.display()
@@ -44,6 +46,17 @@ pub(crate) fn build_daemon_image(
         ));
     }
     let source = SourceInput::hash_file(executable, "/bundle", 0o755).of_kind(Kind::Machine)?;
+    let config = ImageConfig {
+        platform: platform.platform(),
+        process: Process {
+            user: USER.to_owned(),
+            ports: std::collections::BTreeSet::default(),
+            environment: std::collections::BTreeMap::default(),
+            entrypoint: vec!["/bundle".to_owned()],
+            arguments: Vec::new(),
+            working_directory: Some("/".to_owned()),
+        },
+    };
     let request = ImageRequest {
         name: DAEMON.to_owned(),
         packages: Vec::new(),
@@ -51,17 +64,7 @@ pub(crate) fn build_daemon_image(
         epoch: 0,
         sources: vec![source],
         recordings: std::sync::Arc::default(),
-        config: ImageConfig {
-            platform: Platform { architecture: "amd64".to_owned(), os: "linux".to_owned(), variant: None },
-            process: Process {
-                user: USER.to_owned(),
-                ports: std::collections::BTreeSet::default(),
-                environment: std::collections::BTreeMap::default(),
-                entrypoint: vec!["/bundle".to_owned()],
-                arguments: Vec::new(),
-                working_directory: Some("/".to_owned()),
-            },
-        },
+        config: config.clone(),
     };
     let name: ServiceName = DAEMON.parse().of_kind(Kind::Machine)?;
     let user = USER.parse().of_kind(Kind::Machine)?;
@@ -70,31 +73,46 @@ pub(crate) fn build_daemon_image(
     let built = Builder::new(store, &progress).build(&request).of_kind(Kind::Machine);
     progress.finish();
     let built = built?.pop().ok_or_else(|| CommandError::new(Kind::Machine, "no image was built"))?;
-    Ok(PlatformImage { name, built, user })
+    Ok(PlatformImage::new(name, user, vec![(config, built)]))
 }
 
-/// Whether an executable runs without a dynamic loader.
-fn is_static(executable: &Path) -> io::Result<bool> {
-    let mut head = Vec::new();
-    File::open(executable)?.take(4096).read_to_end(&mut head)?;
-    let number = |at: usize, length: usize| -> Option<u64> {
-        let bytes = head.get(at..at + length)?;
-        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
-    };
-    let place = |number: u64| usize::try_from(number).ok();
-    let find = || -> Option<bool> {
+/// What an executable says of where it runs.
+struct ElfHead {
+    platform: ImagePlatform,
+    /// Whether it runs without a dynamic loader.
+    is_static: bool,
+}
+
+impl ElfHead {
+    fn read(executable: &Path) -> io::Result<Self> {
+        let mut head = Vec::new();
+        File::open(executable)?.take(4096).read_to_end(&mut head)?;
+        Self::parse(&head).ok_or_else(|| {
+            let message = format!("{} is no executable of linux/amd64 or linux/arm64", executable.display());
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        })
+    }
+
+    fn parse(head: &[u8]) -> Option<Self> {
+        let number = |at: usize, length: usize| -> Option<u64> {
+            let bytes = head.get(at..at + length)?;
+            Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        };
+        let place = |number: u64| usize::try_from(number).ok();
+        // The machine (`e_machine`).
+        let platform = match number(18, 2)? {
+            62 => ImagePlatform::Amd64,
+            183 => ImagePlatform::Arm64,
+            _ => return None,
+        };
         let table = place(number(32, 8)?)?;
         let (size, count) = (place(number(54, 2)?)?, place(number(56, 2)?)?);
+        let mut is_static = true;
         for index in 0..count {
-            if number(table + index * size, 4)? == u64::from(INTERPRETER) {
-                return Some(false);
-            }
+            is_static &= number(table + index * size, 4)? != u64::from(INTERPRETER);
         }
-        Some(true)
-    };
-    find().ok_or_else(|| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("{} is no executable", executable.display()))
-    })
+        Some(Self { platform, is_static })
+    }
 }
 
 /// Puts definitions, account, roles and Deployment of the daemon into the cluster.

@@ -144,9 +144,9 @@ impl PlatformFolder {
         self.root.join(LOCK_FILE)
     }
 
-    /// What the recipes ask of Debian.
+    /// What the recipes ask of Debian, for each platform of an image.
     pub(crate) fn requests(&self) -> Vec<PackageRequest> {
-        self.platform.recipes().map(Recipe::package_request).collect()
+        self.platform.recipes().flat_map(Recipe::package_requests).collect()
     }
 
     /// What the platform accepts as its suites.

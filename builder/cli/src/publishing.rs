@@ -134,8 +134,7 @@ impl Target<'_> {
     ) -> Result<Moved, CommandError> {
         let repository = self.image_repository(&image.name)?;
         let mut moved = Moved::default();
-        let manifest = &image.built.image.manifest;
-        let reference = Reference::Digest(manifest.digest());
+        let reference = Reference::Digest(image.manifest.digest());
         if self.registry.resolve(&repository, &reference).await.map_err(of_registry)?.is_some() {
             moved.present += image.size();
             return Ok(moved);
@@ -147,8 +146,20 @@ impl Target<'_> {
             progress.advance(moved.present - before);
         }
         progress.finish();
-        self.put_manifest(&repository, &reference, manifest).await?;
+        self.put_manifests(&repository, image).await?;
         Ok(moved)
+    }
+
+    /// Puts the manifests of an image under their digests, an index last; what they name is there.
+    async fn put_manifests(
+        &self,
+        repository: &RepositoryName,
+        image: &PlatformImage,
+    ) -> Result<(), CommandError> {
+        for manifest in image.manifests() {
+            self.put_manifest(repository, &Reference::Digest(manifest.digest()), manifest).await?;
+        }
+        Ok(())
     }
 
     /// Pushes a release with its images and its carrier index. What is there is not sent again.
@@ -214,8 +225,7 @@ impl Target<'_> {
             for (descriptor, source) in image.blobs(store) {
                 self.bring(&descriptor, source, &from, store, moved).await?;
             }
-            let manifest = &image.built.image.manifest;
-            self.put_manifest(self.repository, &Reference::Digest(manifest.digest()), manifest).await?;
+            self.put_manifests(self.repository, image).await?;
         }
         self.put_manifest(self.repository, &tag, &carrier).await?;
         Ok(Change::Made)

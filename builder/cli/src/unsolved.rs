@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use builder_inputs::SolveError;
+use builder_inputs::{LockingError, SolveError};
 use builder_recipe::{Platform, Recipe};
 use bundles_release::lock::PackageName;
 
@@ -55,4 +55,24 @@ fn at(recipe: &Recipe, path: &[String], message: &str, others: &[PackageName]) -
     let others: Vec<String> = others.collect();
     problem.help = (!others.is_empty()).then(|| format!("it stands against {}", others.join(", ")));
     problem.to_string()
+}
+
+/// An architecture of which a suite has no index, told at the lines that ask for it.
+pub(crate) fn without_index(error: &LockingError, platform: &Platform) -> Option<String> {
+    let LockingError::NoIndex { suite, architecture, .. } = error else { return None };
+    let asking = platform.recipes().filter(|recipe| {
+        let mut requests = recipe.package_requests().into_iter();
+        requests.any(|request| {
+            request.architecture.as_str() == architecture && request.suites().any(|of| of == suite)
+        })
+    });
+    let told = asking.map(|recipe| {
+        let listed = recipe.image().platforms.iter();
+        let index = listed.map(|one| one.architecture()).position(|one| one.as_str() == architecture);
+        let mut path = vec!["image".to_owned(), "platforms".to_owned()];
+        path.extend(index.map(|index| index.to_string()));
+        at(recipe, &path, &error.to_string(), &[])
+    });
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| told.join("\n\n"))
 }

@@ -53,6 +53,8 @@ struct Config<'a> {
     env: Vec<String>,
     #[serde(skip_serializing_if = "BTreeSet::is_empty", serialize_with = "as_keys")]
     exposed_ports: &'a BTreeSet<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<&'static str, String>,
     #[serde(skip_serializing_if = "str::is_empty")]
     user: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,8 +77,17 @@ struct RootFs<'a> {
 
 impl ImageConfig {
     /// Its canonical bytes: sorted keys, no white space, no end of line.
-    #[allow(clippy::expect_used, clippy::missing_panics_doc, reason = "the document has string keys only")]
     pub fn encode(&self, diff_ids: &[Digest]) -> Vec<u8> {
+        self.encode_labelled(diff_ids, BTreeMap::new())
+    }
+
+    /// The same with labels.
+    #[allow(clippy::expect_used, reason = "the document has string keys only")]
+    pub(crate) fn encode_labelled(
+        &self,
+        diff_ids: &[Digest],
+        labels: BTreeMap<&'static str, String>,
+    ) -> Vec<u8> {
         let Self { platform, process } = self;
         let document = Document {
             architecture: &platform.architecture,
@@ -85,6 +96,7 @@ impl ImageConfig {
                 entrypoint: &process.entrypoint,
                 env: process.environment.iter().map(|(key, value)| format!("{key}={value}")).collect(),
                 exposed_ports: &process.ports,
+                labels,
                 user: &process.user,
                 working_dir: process.working_directory.as_deref(),
             },

@@ -16,8 +16,10 @@ const REFERENCE_NAME: &str = "org.opencontainers.image.ref.name";
 pub struct NamedImage {
     /// The name.
     pub name: String,
-    /// The manifest.
+    /// The manifest, or the index.
     pub manifest: StoredManifest,
+    /// What it names that is not among the files: configurations, and the manifests of an index.
+    pub documents: BTreeMap<Digest, Vec<u8>>,
 }
 
 /// An export that cannot be written.
@@ -65,8 +67,10 @@ pub fn export_layout(
         }
     }
     for image in images {
-        let path = store.join(image.manifest.digest().hex());
-        publish(&path, |temporary| fs::write(temporary, image.manifest.bytes()))?;
+        let documents = image.documents.iter().map(|(digest, bytes)| (*digest, &bytes[..]));
+        for (digest, bytes) in documents.chain([(image.manifest.digest(), image.manifest.bytes())]) {
+            publish(&store.join(digest.hex()), |temporary| fs::write(temporary, bytes))?;
+        }
     }
     let named = images.iter().map(|image| image.manifest.descriptor().annotated(REFERENCE_NAME, &image.name));
     let index = StoredManifest::from_index(Index::of(named.collect()));

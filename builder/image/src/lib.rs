@@ -17,5 +17,5 @@ pub use fragment::{Fragment, FragmentIndex, plan};
 pub use gzip::{GZIP_ENCODER, GzipEncoder, gunzip_member};
 pub use layer::{Layer, LayerError, LayerWriter};
 pub use layout::{LayoutError, NamedImage, export_layout};
-pub use manifest::EncodedImage;
+pub use manifest::{EncodedImage, EncodedIndex};
 pub use tar::{END, EncodeError, TAR_ENCODER, encode_segment};

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, process::Command};
 
 use builder_image::{
-    EncodedImage, Fragment, FragmentIndex, ImageConfig, Layer, LayerWriter, NamedImage, Process,
-    export_layout, plan,
+    EncodedImage, EncodedIndex, Fragment, FragmentIndex, ImageConfig, Layer, LayerWriter, NamedImage,
+    Process, export_layout, plan,
 };
 use builder_tree::{Capabilities, Content, Entry, Kind, Owner, Payloads, Tree, TreePath};
 use proptest::prelude::*;
@@ -207,16 +207,12 @@ fn umoci_reads_the_layout() {
         },
     };
     let image = EncodedImage::new(&config, std::slice::from_ref(&layer));
-    let mut blobs = BTreeMap::new();
-    for (name, digest, bytes) in
-        [("layer", layer.digest, &bytes), ("config", image.config.0.digest, &image.config.1)]
-    {
-        let file = folder.path().join(name);
-        fs::write(&file, bytes).unwrap();
-        blobs.insert(digest, file);
-    }
+    let file = folder.path().join("layer");
+    fs::write(&file, &bytes).unwrap();
+    let blobs = BTreeMap::from([(layer.digest, file)]);
     let layout = folder.path().join("layout");
-    let named = [NamedImage { name: "sample".into(), manifest: image.manifest }];
+    let documents = BTreeMap::from([(image.config.0.digest, image.config.1)]);
+    let named = [NamedImage { name: "sample".into(), manifest: image.manifest, documents }];
     for _ in 0..2 {
         export_layout(&layout, &named, &blobs).unwrap();
     }
@@ -230,6 +226,53 @@ fn umoci_reads_the_layout() {
     assert_eq!(fs::read(folder.path().join("bundle/rootfs/usr/bin/one")).unwrap(), b"one");
     let error = export_layout(folder.path(), &named, &blobs).unwrap_err();
     assert!(error.to_string().contains("not an OCI layout"), "{error}");
+}
+
+#[test]
+fn an_index_of_images() {
+    let process = Process {
+        user: "65532:65532".into(),
+        ports: [].into(),
+        environment: BTreeMap::new(),
+        entrypoint: vec!["/one".into()],
+        arguments: vec![],
+        working_directory: None,
+    };
+    let config = |architecture: &str, variant: Option<&str>| ImageConfig {
+        platform: Platform {
+            architecture: architecture.into(),
+            os: "linux".into(),
+            variant: variant.map(str::to_owned),
+        },
+        process: process.clone(),
+    };
+    let layer = |name: &str| Layer {
+        digest: Digest::of(name.as_bytes()),
+        size: 1,
+        diff_id: Digest::of(format!("{name} unpacked").as_bytes()),
+        tar_size: 2,
+    };
+    let (amd, arm) = (config("amd64", None), config("arm64", Some("v8")));
+    let [one, two, other] = ["one", "two", "other"].map(|name| vec![layer(name)]);
+    let index = EncodedIndex::new(&[(&amd, &one), (&arm, &two)]);
+    let turned = EncodedIndex::new(&[(&arm, &two), (&amd, &one)]);
+    assert_eq!(index.manifest, turned.manifest, "order has no meaning");
+    assert_eq!(index.images[0], turned.images[1]);
+    let listed = &index.manifest.index().unwrap().manifests;
+    assert_eq!(listed[0].digest, index.images[0].manifest.digest());
+    assert_eq!(listed[1].platform, Some(arm.platform.clone()));
+    // The bytes are pinned, as those of layers are.
+    assert_eq!(
+        index.manifest.digest().to_string(),
+        "sha256:677495783835e69ef656068395af172ab46fb4066db025645de98d2423910ba9"
+    );
+
+    // Where one image changes, no configuration is the one of before, nor that of the image alone.
+    let changed = EncodedIndex::new(&[(&amd, &one), (&arm, &other)]);
+    let alone = EncodedImage::new(&amd, &one);
+    let configs = [&index.images[0], &changed.images[0], &alone].map(|image| image.config.0.digest);
+    assert!(configs[0] != configs[1] && configs[1] != configs[2] && configs[0] != configs[2]);
+    assert!(!String::from_utf8(alone.config.1).unwrap().contains("Labels"));
 }
 
 proptest! {

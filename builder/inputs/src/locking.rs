@@ -5,6 +5,7 @@ mod suite;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -66,8 +67,39 @@ pub enum Update<'a> {
 pub struct Locked {
     /// The lock, with the accounts of the existing one.
     pub lock: Lock,
+    /// Packages that are older than they could be on their architecture.
+    pub held_back: Vec<HeldBack>,
     /// How long it took.
     pub times: LockTimes,
+}
+
+/// A package that is older than its architecture's newest, so that a recipe has one version on all of its architectures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldBack {
+    /// The recipe.
+    pub recipe: RecipeName,
+    /// The package.
+    pub package: String,
+    /// The architecture.
+    pub architecture: Architecture,
+    /// The version that is taken.
+    pub taken: Version,
+    /// The newest version.
+    pub newest: Version,
+    /// The architectures of the recipe that lack it.
+    pub lacking: Vec<Architecture>,
+}
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { recipe, package, architecture, taken, newest, lacking } = self;
+        let lacking: Vec<&str> = lacking.iter().map(Architecture::as_str).collect();
+        let lacking = lacking.join(", ");
+        write!(
+            formatter,
+            "recipe {recipe} takes {package} {taken} on {architecture}: {lacking} has no {newest}"
+        )
+    }
 }
 
 /// How long the parts of locking took.
@@ -126,7 +158,8 @@ pub enum LockingError {
     },
     /// An index that the Release vouches for is not there.
     #[error(
-        "{path} of suite {suite} is not where its Release is; the source may be in the middle of an update"
+        "{path} of suite {suite} is not where its Release is; the source may be in the middle of an update, or not carry \
+         that architecture"
     )]
     IndexGone {
         /// The suite.
@@ -236,14 +269,16 @@ impl LockingError {
     }
 }
 
-/// What recipes of the same suites and architecture install.
+/// What recipes of the same suites install.
 struct Solved {
     recipes: Vec<(RecipeName, LockedRecipe, Vec<LockedPackage>)>,
     unsolved: Vec<SolveError>,
+    held_back: Vec<HeldBack>,
     times: LockTimes,
 }
 
-/// Locks what all recipes of a platform ask. `existing` keeps ids of accounts, and refuses older Releases.
+/// Locks what all recipes of a platform ask, each once for each architecture of its image. `existing` keeps ids of
+/// accounts, and refuses older Releases.
 pub async fn lock(
     options: &LockOptions<'_>,
     requests: &[PackageRequest],
@@ -253,7 +288,7 @@ pub async fn lock(
     let mut wanted: BTreeMap<&SuiteName, BTreeSet<&Architecture>> = BTreeMap::new();
     let mut recipes = BTreeSet::new();
     for request in requests {
-        if !recipes.insert(&request.recipe) {
+        if !recipes.insert((&request.recipe, &request.architecture)) {
             return Err(LockingError::Twice { recipe: request.recipe.clone() });
         }
         for suite in request.suites() {
@@ -282,27 +317,38 @@ pub async fn lock(
         }
         lock.suites.push(suite.locked);
     }
-    // Recipes of the same suites and architecture share what is read of the indices.
-    let mut groups = BTreeMap::<_, Vec<_>>::new();
+    // Recipes of the same suites share what is read of the indices.
+    let mut groups = BTreeMap::<Vec<SuiteName>, Vec<(PackageRequest, Kept)>>::new();
     for request in requests {
-        let suites: Vec<SuiteName> = request.suites().cloned().collect();
-        let group = groups.entry((suites, request.architecture.clone())).or_default();
-        group.push((request.clone(), kept(options.update, request, existing)));
+        let is_one_of_several =
+            requests.iter().filter(|other| other.recipe == request.recipe).nth(1).is_some();
+        let mut kept = kept(options.update, request, existing);
+        if is_one_of_several {
+            kept.sources = kept_sources(options.update, request, existing);
+        }
+        groups.entry(request.suites().cloned().collect()).or_default().push((request.clone(), kept));
     }
     let mut work = Vec::new();
-    for ((suites, architecture), mut asked) in groups {
-        asked.sort_by(|(left, _), (right, _)| left.recipe.cmp(&right.recipe));
-        let of_suite = |suite: &SuiteName| {
-            let found = indices.get(&(suite.clone(), architecture.clone()));
-            found.map(|indices| (suite.clone(), Arc::clone(indices)))
-        };
-        let indices: Vec<_> = suites.iter().filter_map(of_suite).collect();
+    for (suites, mut asked) in groups {
+        asked.sort_by(|(left, _), (right, _)| {
+            (&left.recipe, &left.architecture).cmp(&(&right.recipe, &right.architecture))
+        });
+        let mut of_group: BTreeMap<Architecture, suite::Indices> = BTreeMap::new();
+        for (request, _) in &asked {
+            of_group.entry(request.architecture.clone()).or_insert_with_key(|architecture| {
+                let of_suite = |suite: &SuiteName| {
+                    let found = indices.get(&(suite.clone(), architecture.clone()));
+                    found.map(|indices| (suite.clone(), Arc::clone(indices)))
+                };
+                suites.iter().filter_map(of_suite).collect()
+            });
+        }
         let cache = options.cache.clone();
-        let task = tokio::task::spawn_blocking(move || suite::solve(&cache, &architecture, &indices, &asked));
+        let task = tokio::task::spawn_blocking(move || suite::solve(&cache, &of_group, &asked));
         work.push((suites, task));
     }
     let mut packages: BTreeMap<PackageKey, LockedPackage> = BTreeMap::new();
-    let mut problems = Vec::new();
+    let (mut problems, mut held_back) = (Vec::new(), Vec::new());
     for (suites, task) in work {
         let solved = task.await.map_err(|source| LockingError::Worker { suites, source })??;
         for (recipe, locked, of_recipe) in solved.recipes {
@@ -319,6 +365,7 @@ pub async fn lock(
             lock.recipes.insert(recipe, locked);
         }
         problems.extend(solved.unsolved);
+        held_back.extend(solved.held_back);
         times.unpack += solved.times.unpack;
         times.parse += solved.times.parse;
         times.solve += solved.times.solve;
@@ -330,23 +377,52 @@ pub async fn lock(
     }
     lock.packages = packages.into_values().collect();
     lock.normalize();
-    Ok(Locked { lock, times })
+    Ok(Locked { lock, held_back, times })
 }
 
-/// What the existing lock says about versions of a recipe's packages.
+/// What the existing lock says about versions of a recipe's packages on one architecture.
 fn kept(update: Update<'_>, request: &PackageRequest, existing: Option<&Lock>) -> Kept {
-    let locked = existing.into_iter().flat_map(|lock| lock.recipe_packages(&request.recipe));
-    let versions: BTreeMap<PackageName, Version> =
-        locked.map(|package| (package.name.clone(), package.version.clone())).collect();
+    let architecture = &request.architecture;
+    let locked = existing.into_iter().flat_map(|lock| lock.selected_packages(&request.recipe, architecture));
+    let versions: BTreeMap<PackageName, Version> = locked
+        // A lock for one architecture does not say for which.
+        .filter(|package| package.architecture == *architecture || package.architecture.is_all())
+        .map(|package| (package.name.clone(), package.version.clone()))
+        .collect();
     let mut held = versions.clone();
     held.retain(|name, _| request.holds.contains(name));
     let mut preferred = versions;
-    preferred.retain(|name, _| match update {
-        Update::Nothing => true,
-        Update::Only(names) => !names.contains(name),
-        Update::Everything => false,
-    });
-    Kept { preferred, held }
+    preferred.retain(|name, _| update.keeps(name));
+    Kept { preferred, held, sources: BTreeMap::new() }
+}
+
+/// Versions of source packages that the existing lock has for a recipe on any architecture.
+fn kept_sources(
+    update: Update<'_>,
+    request: &PackageRequest,
+    existing: Option<&Lock>,
+) -> BTreeMap<PackageName, Version> {
+    let mut sources: BTreeMap<PackageName, Version> = BTreeMap::new();
+    let locked = existing.into_iter().flat_map(|lock| lock.recipe_packages(&request.recipe));
+    for package in locked.filter(|package| update.keeps(&package.name)) {
+        let version = sources.entry(package.source.name.clone());
+        let version = version.or_insert_with(|| package.source.version.clone());
+        if *version < package.source.version {
+            version.clone_from(&package.source.version);
+        }
+    }
+    sources
+}
+
+impl Update<'_> {
+    /// Whether a package stays at its version where that can be.
+    fn keeps(&self, name: &PackageName) -> bool {
+        match self {
+            Update::Nothing => true,
+            Update::Only(names) => !names.contains(name),
+            Update::Everything => false,
+        }
+    }
 }
 
 /// A suite with its unread indices.

@@ -270,6 +270,19 @@ impl<'a> Packages<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// Name and version of the source package that it is built from, as the index tells them: the version where it is
+    /// not the package's own, as after a rebuild for one architecture.
+    pub(crate) fn source_package(&self) -> (&'a str, &str) {
+        match self.source.split_once('(') {
+            Some((name, version)) => {
+                let version = version.trim_ascii();
+                (name.trim_ascii(), version.strip_suffix(')').unwrap_or(version).trim_ascii())
+            }
+            None if self.source.is_empty() => (self.name, self.version.as_str()),
+            None => (self.source, self.version.as_str()),
+        }
+    }
+
     fn groups(&self, field: &'static str, text: &'a str) -> Result<Vec<Group<'a>>, PackagesError> {
         let package = || self.name.to_owned();
         relation::parse(text, self.host).map_err(|source| PackagesError::Relation {

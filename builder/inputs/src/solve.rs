@@ -10,12 +10,13 @@ mod order;
 mod provider;
 mod rules;
 mod satisfied;
+mod siblings;
 mod walk;
 
 use std::{collections::BTreeSet, fmt};
 
 use bundles_release::lock::{
-    Constraint, PackageName, PackageRequest, RecipeName, Satisfied, SuiteName, Version,
+    Architecture, Constraint, PackageName, PackageRequest, RecipeName, Satisfied, SuiteName, Version,
 };
 use resolvo::{Problem, Solver, UnsolvableOrCancelled};
 
@@ -27,6 +28,7 @@ use explanation::Explanation;
 use provider::Provider;
 use rules::Rules;
 pub(crate) use rules::{Chosen, Kept};
+pub(crate) use siblings::{Available, Siblings};
 
 /// Packages that every image has: its name, its users and groups, its layout.
 const ALWAYS: [&str; 2] = ["base-files", "base-passwd"];
@@ -43,7 +45,8 @@ pub(crate) struct Selection {
 pub enum SolveError {
     /// A package that the suite does not have.
     #[error(
-        "recipe {recipe} asks for package {package}, which suite {suite} does not have{}",
+        "recipe {recipe} asks for package {package}, which suite {suite} {}{}",
+        has_not(architecture, elsewhere),
         did_you_mean(similar)
     )]
     Unknown {
@@ -53,6 +56,10 @@ pub enum SolveError {
         suite: SuiteName,
         /// The package.
         package: PackageName,
+        /// The architecture that was looked at.
+        architecture: Architecture,
+        /// Other architectures of the image, for which the suite has it.
+        elsewhere: Vec<Architecture>,
         /// Packages of similar names, the most similar first.
         similar: Vec<String>,
     },
@@ -73,12 +80,15 @@ pub enum SolveError {
     },
     /// Packages that cannot be installed together.
     #[error(
-        "the packages of recipe {recipe} cannot be installed together from suite {}:\n{explanation}",
+        "the packages of recipe {recipe} cannot be installed together{} from suite {}:\n{explanation}",
+        on_architecture(on.as_ref()),
         joined(suites)
     )]
     Unsatisfiable {
         /// The recipe.
         recipe: RecipeName,
+        /// The architecture, for an image that is for others too.
+        on: Option<Architecture>,
         /// Its suites.
         suites: Vec<SuiteName>,
         /// Packages that the recipe asks for and that cannot be together, sorted.
@@ -88,13 +98,16 @@ pub enum SolveError {
     },
     /// A pin that no version meets.
     #[error(
-        "recipe {recipe} pins {package} to `{pin}`, but suite {} has {}",
+        "recipe {recipe} pins {package} to `{pin}`, but suite {} has {}{}",
         joined(suites),
-        if versions.is_empty() { "no such package".to_owned() } else { joined(versions) }
+        if versions.is_empty() { "no such package".to_owned() } else { joined(versions) },
+        on_architecture(on.as_ref())
     )]
     Pin {
         /// The recipe.
         recipe: RecipeName,
+        /// The architecture, for an image that is for others too.
+        on: Option<Architecture>,
         /// Its suites.
         suites: Vec<SuiteName>,
         /// The package.
@@ -131,6 +144,9 @@ impl SolveError {
     /// What to do about it.
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Unknown { elsewhere, .. } if !elsewhere.is_empty() => {
+                Some("correct `packages` or `platforms` in the recipe, then `bundle lock`")
+            }
             Self::Unknown { .. } | Self::Virtual { .. } => {
                 Some("correct `packages` in the recipe, then `bundle lock`")
             }
@@ -151,16 +167,29 @@ fn did_you_mean(similar: &[String]) -> String {
     if similar.is_empty() { String::new() } else { format!("; did you mean {}?", similar.join(" or ")) }
 }
 
-/// Solves one recipe.
+/// What a suite says of a package that it does not have for an architecture.
+fn has_not(architecture: &Architecture, elsewhere: &[Architecture]) -> String {
+    if elsewhere.is_empty() {
+        return "does not have".to_owned();
+    }
+    format!("has for {} but not for {architecture}", joined(elsewhere))
+}
+
+fn on_architecture(architecture: Option<&Architecture>) -> String {
+    architecture.map(|architecture| format!(" on {architecture}")).unwrap_or_default()
+}
+
+/// Solves one recipe on one architecture.
 pub(crate) fn solve(
     packages: &Packages<'_>,
     request: &PackageRequest,
     chosen: &Chosen,
     kept: &Kept,
+    siblings: &Siblings<'_>,
 ) -> Result<Selection, SolveError> {
-    let roots = roots(packages, request)?;
-    pins_are_there(packages, request)?;
-    let mut rules = Rules::new(packages, request, chosen, kept);
+    let mut rules = Rules::new(packages, request, chosen, kept, siblings);
+    let roots = roots(&rules)?;
+    pins_are_there(&rules)?;
     let mut selected = select(&rules, &roots)?;
     if !request.recommends.is_empty() {
         selected = with_recommends(&mut rules, &roots, selected)?;
@@ -203,6 +232,7 @@ fn search(rules: &Rules<'_, '_>, roots: &[&str]) -> Result<BTreeSet<usize>, Solv
     }
     let unsatisfiable = |told: Explanation| SolveError::Unsatisfiable {
         recipe: request.recipe.clone(),
+        on: rules.named_architecture(),
         suites: request.suites().cloned().collect(),
         asked: told.asked,
         explanation: told.text,
@@ -259,7 +289,8 @@ fn with_recommends<'a>(
 }
 
 /// Names of the packages that must be there: the two that always are, the essential set if wanted, those asked for.
-fn roots<'a>(packages: &Packages<'a>, request: &'a PackageRequest) -> Result<Vec<&'a str>, SolveError> {
+fn roots<'r, 'a: 'r>(rules: &Rules<'r, 'a>) -> Result<Vec<&'r str>, SolveError> {
+    let (packages, request) = (rules.packages, rules.request);
     let mut roots: Vec<&str> = ALWAYS.into_iter().filter(|name| !packages.named(name).is_empty()).collect();
     if request.essential {
         roots.extend(packages.entries().iter().filter(|entry| entry.essential).map(|entry| entry.name));
@@ -268,7 +299,7 @@ fn roots<'a>(packages: &Packages<'a>, request: &'a PackageRequest) -> Result<Vec
     for package in &request.packages {
         let name = package.as_str();
         if packages.named(name).is_empty() {
-            return Err(not_a_package(packages, request, package));
+            return Err(not_a_package(rules, package));
         }
         asked.push(name);
     }
@@ -280,12 +311,14 @@ fn roots<'a>(packages: &Packages<'a>, request: &'a PackageRequest) -> Result<Vec
 }
 
 /// Refuses a pin that no version of its package meets.
-fn pins_are_there(packages: &Packages<'_>, request: &PackageRequest) -> Result<(), SolveError> {
+fn pins_are_there(rules: &Rules<'_, '_>) -> Result<(), SolveError> {
+    let (packages, request) = (rules.packages, rules.request);
     for (package, pin) in &request.pins {
         let entries = packages.named(package.as_str()).iter().map(|entry| &packages.entry(*entry).version);
         if !entries.clone().any(|version| pin.contains(version)) {
             return Err(SolveError::Pin {
                 recipe: request.recipe.clone(),
+                on: rules.named_architecture(),
                 suites: request.suites().cloned().collect(),
                 package: package.clone(),
                 pin: pin.clone(),
@@ -296,7 +329,8 @@ fn pins_are_there(packages: &Packages<'_>, request: &PackageRequest) -> Result<(
     Ok(())
 }
 
-fn not_a_package(packages: &Packages<'_>, request: &PackageRequest, package: &PackageName) -> SolveError {
+fn not_a_package(rules: &Rules<'_, '_>, package: &PackageName) -> SolveError {
+    let (packages, request) = (rules.packages, rules.request);
     let (recipe, suite, package) = (request.recipe.clone(), request.suite.clone(), package.clone());
     let mut providers: Vec<String> = packages
         .providers(package.as_str())
@@ -308,6 +342,11 @@ fn not_a_package(packages: &Packages<'_>, request: &PackageRequest, package: &Pa
         providers.dedup();
         return SolveError::Virtual { recipe, suite, package, providers };
     }
+    let architecture = request.architecture.clone();
+    let elsewhere = rules.siblings.with(package.as_str());
+    if !elsewhere.is_empty() {
+        return SolveError::Unknown { recipe, suite, package, architecture, elsewhere, similar: Vec::new() };
+    }
     let mut scored: Vec<(f64, &str)> = packages
         .names()
         .map(|name| (strsim::jaro_winkler(package.as_str(), name), name))
@@ -315,7 +354,7 @@ fn not_a_package(packages: &Packages<'_>, request: &PackageRequest, package: &Pa
         .collect();
     scored.sort_unstable_by(|left, right| right.0.total_cmp(&left.0).then_with(|| left.1.cmp(right.1)));
     let similar = scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect();
-    SolveError::Unknown { recipe, suite, package, similar }
+    SolveError::Unknown { recipe, suite, package, architecture, elsewhere, similar }
 }
 
 #[cfg(test)]

@@ -274,8 +274,9 @@ pub(crate) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let given = normal(given);
     let distance = |word: &&str| strsim::damerau_levenshtein(&given, &normal(word));
     let best = known.iter().copied().min_by_key(distance)?;
-    let is_beginning = given.len() > 2 && (best.starts_with(&given) || given.starts_with(best));
-    (is_beginning || distance(&best) <= 1.max(given.len() / 3)).then_some(best)
+    let is_part =
+        given.len() > 2 && (best.starts_with(&given) || best.ends_with(&given) || given.starts_with(best));
+    (is_part || distance(&best) <= 1.max(given.len() / 3)).then_some(best)
 }
 
 fn suggest(given: &str, known: &[&str], problem: Problem) -> Problem {

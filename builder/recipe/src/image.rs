@@ -73,22 +73,15 @@ pub struct Image {
     /// The folder that the process starts in; / unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<AbsolutePath>,
-    /// What the image is built for: one platform.
+    /// What the image is built for. For several it is an index with an image for each; nothing of them is run, so any
+    /// machine builds all of them. Their order carries no meaning.
     #[serde(default = "default_platforms")]
-    pub platforms: [ImagePlatform; 1],
+    #[schemars(length(min = 1))]
+    pub platforms: Vec<ImagePlatform>,
 }
 
-impl Image {
-    /// The platform that the image is built for.
-    pub const fn platform(&self) -> &ImagePlatform {
-        let [platform] = &self.platforms;
-        platform
-    }
-}
-
-#[allow(clippy::expect_used, reason = "a constant; the tests parse it")]
-fn default_platforms() -> [ImagePlatform; 1] {
-    ["linux/amd64".parse().expect("a platform")]
+fn default_platforms() -> Vec<ImagePlatform> {
+    vec![ImagePlatform::default()]
 }
 
 /// Files of the recipe's folder that are in the image. They belong to root and have mode 0644, or 0755 when their
@@ -173,10 +166,5 @@ mod tests {
         for bad in ["root", "0:0", "0:65532", "65532", "", "Redis", "a b"] {
             assert!(bad.parse::<ImageUser>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn default_platform() {
-        assert_eq!(default_platforms()[0].as_str(), "linux/amd64");
     }
 }

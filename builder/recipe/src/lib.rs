@@ -8,6 +8,7 @@ mod check;
 mod document;
 mod folder;
 mod image;
+mod image_platform;
 mod load;
 mod manifest;
 mod name;
@@ -22,12 +23,12 @@ mod trust;
 pub use document::{Document, Location};
 pub use folder::{FolderEntry, PlatformFolder};
 pub use image::{FileRule, Image, ImageUser, RecipeDocument, SourceFile};
+pub use image_platform::ImagePlatform;
 pub use load::LoadError;
 pub use manifest::{
     EnvironmentDocument, Off, PlatformDocument, PlatformManifest, SandboxPolicy, ScalingOverride,
     ScriptPolicy, ServiceOverride, Suite,
 };
-pub use name::ImagePlatform;
 pub use pattern::SourcePattern;
 pub use platform::{Environment, Platform, Recipe};
 pub use problem::{Problem, Problems};

@@ -3,39 +3,11 @@
 //! Most of their types are those of the lock, the release and the wire. What a schema has to say of such a type is
 //! said here by a stand-in that is used in `#[schemars(with = …)]` only.
 
-use bundles_objects::{TextError, TextFormat, text_type};
+use bundles_objects::{TextError, TextFormat};
 use bundles_release::{ProductName, ReleaseVersion, lock};
 use bundles_trust::{ChannelName, Owner};
 use jiff::Timestamp;
-use registry_wire::{Platform, RepositoryName};
-
-text_type!(
-    /// An operating system and a processor.
-    ImagePlatform,
-    "^linux/(amd64|arm64)$",
-    "a platform: linux/amd64 or linux/arm64",
-    "linux/amd64",
-    |text| matches!(text, "linux/amd64" | "linux/arm64")
-);
-
-impl ImagePlatform {
-    /// The platform as OCI documents have it.
-    pub fn platform(&self) -> Platform {
-        Platform { os: "linux".to_owned(), architecture: self.processor().to_owned(), variant: None }
-    }
-
-    /// Debian's name for the processor.
-    #[allow(clippy::expect_used, reason = "both names that the grammar knows are Debian's too")]
-    #[allow(clippy::missing_panics_doc, reason = "see above")]
-    pub fn architecture(&self) -> lock::Architecture {
-        self.processor().parse().expect("a Debian architecture")
-    }
-
-    /// For the processors that we know, OCI and Debian agree.
-    fn processor(&self) -> &str {
-        self.as_str().rsplit_once('/').map_or("", |(_, processor)| processor)
-    }
-}
+use registry_wire::RepositoryName;
 
 macro_rules! stand_in {
     ($name:ident, $type:ty, $pattern:literal, $expected:literal, $example:literal) => {
@@ -162,7 +134,6 @@ stand_in!(
 pub(crate) fn text_formats() -> Vec<TextFormat> {
     let mut formats = bundles_objects::text_formats();
     formats.extend([
-        ImagePlatform::FORMAT,
         crate::SourcePattern::FORMAT,
         crate::ImageUser::FORMAT,
         ProductNameText::FORMAT,
@@ -187,14 +158,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-
-    #[test]
-    fn platforms() {
-        let platform: ImagePlatform = "linux/arm64".parse().unwrap();
-        assert_eq!(platform.architecture().as_str(), "arm64");
-        assert_eq!(platform.platform().architecture, "arm64");
-        assert!("windows/amd64".parse::<ImagePlatform>().is_err());
-    }
 
     /// A text is checked by the parser that its pattern leads to, so no two types may share one.
     #[test]

@@ -1,6 +1,6 @@
 //! A platform: its recipes and environments, checked as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bundles_objects::{
     AbsolutePath, ConfigKey, EnvironmentInput, ImageIdentity, PartDocument, RenderError, ResolvedService,
@@ -13,8 +13,8 @@ use bundles_release::{
 use registry_wire::RepositoryName;
 
 use crate::{
-    Document, Image, Problem, SandboxPolicy, ScalingOverride, ScriptPolicy, ServiceOverride, SourceFile,
-    Suite,
+    Document, Image, ImagePlatform, Problem, SandboxPolicy, ScalingOverride, ScriptPolicy, ServiceOverride,
+    SourceFile, Suite,
 };
 
 /// A platform: what is built and released together.
@@ -81,8 +81,17 @@ impl Recipe {
         &self.suite
     }
 
-    /// What the lock has to answer.
-    pub fn package_request(&self) -> PackageRequest {
+    /// What the image is built for, each once, sorted.
+    pub fn platforms(&self) -> BTreeSet<ImagePlatform> {
+        self.image.platforms.iter().copied().collect()
+    }
+
+    /// What the lock has to answer: a request for each platform.
+    pub fn package_requests(&self) -> Vec<PackageRequest> {
+        self.platforms().into_iter().map(|platform| self.package_request(platform)).collect()
+    }
+
+    fn package_request(&self, platform: ImagePlatform) -> PackageRequest {
         let (suite, image) = (self.suite.clone(), &self.image);
         PackageRequest {
             updates: self.updates.clone(),
@@ -93,7 +102,7 @@ impl Recipe {
             ..PackageRequest::new(
                 recipe_name(&self.name),
                 suite,
-                image.platform().architecture(),
+                platform.architecture(),
                 image.packages.clone(),
             )
         }

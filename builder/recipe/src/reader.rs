@@ -199,6 +199,13 @@ impl Reader<'_> {
                 self.problems.push(problem.helping(format!("add \"{package}\" to `packages`")));
             }
         }
+        for (index, platform) in image.platforms.iter().enumerate() {
+            if image.platforms[..index].contains(platform) {
+                let place = document.location(&["image", "platforms", &index.to_string()]);
+                let problem = Problem::new(place, format!("`{}` is listed twice", platform.as_str()));
+                self.problems.push(problem.helping("name it once"));
+            }
+        }
         let suite = image.suite.clone().unwrap_or_else(|| manifest.platform.default_suite.clone());
         let updates = manifest.suites.get(&suite).map(|suite| suite.updates.clone()).unwrap_or_default();
         let recipe = Recipe {

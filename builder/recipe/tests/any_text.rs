@@ -75,7 +75,7 @@ fn folder(changed: usize, text: &str) -> PlatformFolder {
 #[test]
 fn the_files_that_are_broken_below_are_good() {
     let platform = Platform::parse(&folder(FILES.len(), "")).unwrap();
-    let request = platform.recipe(&"web".parse().unwrap()).unwrap().package_request();
+    let request = platform.recipe(&"web".parse().unwrap()).unwrap().package_requests().remove(0);
     let suites: Vec<&str> = request.suites().map(bundles_release::lock::SuiteName::as_str).collect();
     assert_eq!(suites, ["bookworm", "bookworm-security"]);
     assert_eq!(request.pins["libc6"].to_string(), "<< 3");

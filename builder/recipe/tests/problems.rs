@@ -244,17 +244,17 @@ fn wrong_text() {
 }
 
 #[test]
-fn one_image_is_built_for_one_platform() {
+fn platforms_of_an_image() {
     let entrypoint = "entrypoint = [\"/usr/bin/node\"";
     let with = |platforms: &str| format!("platforms = {platforms}\n{entrypoint}");
-    let two = with(r#"["linux/amd64", "linux/arm64"]"#);
-    insta::assert_snapshot!(problems("web/recipe.toml", entrypoint, &two), @r##"
-    `image.platforms` has 2 entries, 1 is the most
+    insta::assert_snapshot!(
+        problems("web/recipe.toml", entrypoint, &with(r#"["linux/arm64", "linux/arm64"]"#)), @r##"
+    `linux/arm64` is listed twice
      --> web/recipe.toml:5:29
       |
-    5 | platforms = ["linux/amd64", "linux/arm64"]
+    5 | platforms = ["linux/arm64", "linux/arm64"]
       |                             ^^^^^^^^^^^^^
-      = help: keep one of them
+      = help: name it once
     "##);
     insta::assert_snapshot!(problems("web/recipe.toml", entrypoint, &with("[]")), @r##"
     `image.platforms` cannot be empty
@@ -263,15 +263,33 @@ fn one_image_is_built_for_one_platform() {
     5 | platforms = []
       |             ^^
     "##);
-    insta::assert_snapshot!(problems("web/recipe.toml", entrypoint, &with(r#"["linux/arm"]"#)), @r##"
-    `image.platforms.0` cannot be `linux/arm`
+    insta::assert_snapshot!(problems("web/recipe.toml", entrypoint, &with(r#"["linux/arm46"]"#)), @r##"
+    `image.platforms.0` cannot be "linux/arm46"
      --> web/recipe.toml:5:14
       |
-    5 | platforms = ["linux/arm"]
-      |              ^^^^^^^^^^^
-      = expected: a platform: linux/amd64 or linux/arm64
-      = help: for example "linux/amd64"
+    5 | platforms = ["linux/arm46"]
+      |              ^^^^^^^^^^^^^
+      = expected: one of `linux/amd64`, `linux/arm64`
+      = help: did you mean `linux/arm64`?
     "##);
+    for given in ["arm64", "linux/aarch64", "linux/arm64/v8"] {
+        let told = problems("web/recipe.toml", entrypoint, &with(&format!("[\"{given}\"]")));
+        assert!(told.contains("did you mean `linux/arm64`?"), "{told}");
+    }
+}
+
+#[test]
+fn an_image_for_several_platforms_asks_for_each() {
+    let mut folder = folder();
+    let Some(FolderEntry::Text(text)) = folder.entries.get_mut("web/recipe.toml") else {
+        panic!("a recipe");
+    };
+    *text = text.replace("entrypoint =", "platforms = [\"linux/arm64\", \"linux/amd64\"]\nentrypoint =");
+    let platform = Platform::parse(&folder).unwrap();
+    let requests = platform.recipe(&"web".parse().unwrap()).unwrap().package_requests();
+    let of: Vec<&str> = requests.iter().map(|request| request.architecture.as_str()).collect();
+    assert_eq!(of, ["amd64", "arm64"]);
+    assert_eq!(requests[0].packages, requests[1].packages);
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn files_and_request() {
         .map(|file| format!("{} -> {} {:o}", file.source, file.target, file.mode()))
         .collect();
     assert_eq!(files, ["app/metrics.js -> /app/metrics.js 644", "app/server.js -> /app/server.js 644"]);
-    let request = recipe.package_request();
+    let request = recipe.package_requests().remove(0);
     assert_eq!((request.suite.as_str(), request.architecture.as_str()), ("trixie", "amd64"));
     assert_eq!(request.recipe.as_str(), "api");
     let cache = platform.recipe(&"cache".parse().unwrap()).unwrap();

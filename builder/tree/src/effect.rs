@@ -8,6 +8,7 @@
 mod accounts;
 mod alternatives;
 mod apache;
+mod architecture;
 mod certificates;
 mod distinguished_name;
 mod files;

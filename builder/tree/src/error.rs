@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use bundles_release::lock::PackageName;
+use bundles_release::lock::{Architecture, PackageName};
 use registry_wire::Digest;
 
 use builder_inputs::AccountError;
@@ -48,12 +48,14 @@ pub enum InstallError {
     },
     /// A maintainer script that the table does not know.
     #[error(
-        "package {package}: its {script} ({digest}) is not known, so what it does is not known either; not known of it: {}",
+        "package {package} ({architecture}): its {script} ({digest}) is not known, so what it does is not known either; not known of it: {}",
         shown(parts)
     )]
     UnknownScript {
         /// The package.
         package: PackageName,
+        /// Its architecture: the script may be known as it is on another.
+        architecture: Architecture,
         /// `preinst`, `postinst` or `config`.
         script: &'static str,
         /// SHA-256 of its text.

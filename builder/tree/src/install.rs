@@ -73,7 +73,7 @@ pub fn accounts_needed(
 
 /// What the scripts of a package do, as far as it is declared or recorded.
 fn account_verbs(package: &Package, recordings: &Recordings) -> Vec<Verb> {
-    let of = |(name, text): (ScriptName, &str)| match know(name, text) {
+    let of = |(name, text): (ScriptName, &str)| match know(name, text, &package.architecture) {
         Ok(known) => known.verbs,
         Err(_) => {
             let recorded = recordings.account_verbs(package, name, Digest::of(text.as_bytes()));

@@ -11,6 +11,7 @@ mod encoding;
 mod freshness;
 mod model;
 mod name;
+mod recipe;
 mod request;
 mod version;
 
@@ -20,8 +21,8 @@ pub use constraint::{Comparison, Constraint, ConstraintError};
 pub use encoding::{Inconsistency, LockError};
 pub use freshness::{Freshness, Staleness};
 pub use model::{
-    ArchivePath, ArchivePathError, Encoders, Lock, LockedIndex, LockedPackage, LockedRecipe, LockedSuite,
-    PackageKey, PackageKeyError, Satisfied, SourcePackage,
+    ArchivePath, ArchivePathError, Encoders, Lock, LockedIndex, LockedPackage, LockedSuite, PackageKey,
+    PackageKeyError, SourcePackage,
 };
 pub use name::{
     AccountName, AccountNameError, Architecture, ArchitectureError, Codename, CodenameError, Component,
@@ -29,5 +30,6 @@ pub use name::{
     Priority, PriorityError, RecipeName, RecipeNameError, ReleaseField, ReleaseFieldError, SuiteName,
     SuiteNameError,
 };
+pub use recipe::{Divergence, LockedRecipe, Satisfied, Selection, Selections};
 pub use request::PackageRequest;
 pub use version::{Version, VersionError};

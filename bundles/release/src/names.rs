@@ -48,6 +48,8 @@ pub const RELEASE_ANNOTATION: &str = "bundle.build/release";
 pub const PART_ANNOTATION: &str = "build.bundle.part";
 /// Annotation on a layer of a release: the environment that it is for.
 pub const ENVIRONMENT_ANNOTATION: &str = "build.bundle.environment";
+/// Label of an image that an index lists beside others: digest of what that index lists, without these labels.
+pub const INDEX_LABEL: &str = "build.bundle.index";
 /// How objects name an image before a cluster knows where its nodes pull from: `bundle.invalid/NAME@sha256:…`.
 pub const IMAGE_PLACEHOLDER_REGISTRY: &str = "bundle.invalid";
 

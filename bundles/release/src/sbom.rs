@@ -101,7 +101,7 @@ pub fn spdx(lock: &Lock, product: &ProductName, scripts: &ScriptLevels) -> Resul
         packages.push(debian_package(package, suite));
     }
     for (name, recipe) in &lock.recipes {
-        for key in &recipe.packages {
+        for key in recipe.packages() {
             if lock.package(key).is_none() {
                 return Err(SbomError::NoPackage {
                     lock: digest,

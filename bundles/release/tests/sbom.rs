@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use bundles_release::{
     lock::{
-        Accounts, Encoders, Lock, LockedPackage, LockedRecipe, LockedSuite, Priority, SourcePackage,
-        SuiteName,
+        Accounts, Encoders, Lock, LockedPackage, LockedRecipe, LockedSuite, Priority, Selection, Selections,
+        SourcePackage, SuiteName,
     },
     sbom::{self, SbomError, ScriptLevel, ScriptLevels},
 };
@@ -53,9 +53,11 @@ fn lock() -> Lock {
     ];
     let recipe = |suite: &str, packages: &[&str]| LockedRecipe {
         suite: suite.parse::<SuiteName>().unwrap(),
-        request: Digest::of(suite.as_bytes()),
-        packages: packages.iter().map(|key| key.parse().unwrap()).collect(),
-        satisfied: Vec::new(),
+        selections: Selections::One(Selection {
+            request: Digest::of(suite.as_bytes()),
+            packages: packages.iter().map(|key| key.parse().unwrap()).collect(),
+            satisfied: Vec::new(),
+        }),
     };
     Lock {
         encoders: Encoders { tar: "tar1".parse().unwrap(), gzip: "gz1".parse().unwrap() },

@@ -1,9 +1,9 @@
 //! `bundle lock`: writes every input by hash.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use builder_inputs::Update;
-use bundles_release::lock::{Freshness, Lock, LockedPackage, PackageName};
+use bundles_release::lock::{Divergence, Freshness, Lock, LockedPackage, PackageName};
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -42,6 +42,38 @@ struct Document {
     moved: Vec<Moved>,
     added: Vec<String>,
     removed: Vec<String>,
+    /// Source packages of which an image has another version on another platform.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    divergences: Vec<Diverging>,
+}
+
+/// A source package of several versions in one image.
+#[derive(Serialize)]
+struct Diverging {
+    recipe: String,
+    source: String,
+    /// By architecture.
+    versions: BTreeMap<String, String>,
+}
+
+impl Diverging {
+    fn of(divergence: &Divergence<'_>) -> Self {
+        let versions = divergence.versions.iter();
+        Self {
+            recipe: divergence.recipe.to_string(),
+            source: divergence.source.to_string(),
+            versions: versions.map(|(of, version)| (of.to_string(), version.to_string())).collect(),
+        }
+    }
+
+    fn line(&self) -> String {
+        let versions: Vec<String> = self
+            .versions
+            .iter()
+            .map(|(architecture, version)| format!("{version} on {architecture}"))
+            .collect();
+        format!("! recipe {} has source {} {}\n", self.recipe, self.source, versions.join(", "))
+    }
 }
 
 /// A package with another version than before.
@@ -132,6 +164,7 @@ fn tell(
         moved: moved.collect(),
         added: changes.added.into_iter().map(line).collect(),
         removed: changes.removed.into_iter().map(line).collect(),
+        divergences: lock.divergences().iter().map(Diverging::of).collect(),
     };
     let lines = || {
         let state = if document.changed { "written" } else { "up to date" };
@@ -142,6 +175,7 @@ fn tell(
         for (sign, packages) in [('-', &document.removed), ('+', &document.added)] {
             lines.extend(packages.iter().map(|package| format!("{sign} {package}\n")));
         }
+        lines.extend(document.divergences.iter().map(Diverging::line));
         lines
     };
     context.report.result(&document, lines).of_kind(Kind::Machine)

@@ -47,7 +47,7 @@ pub enum IndexError {
     Unpack(#[source] std::io::Error),
     /// It cannot be kept unpacked.
     #[error("it cannot be kept unpacked")]
-    Keep(#[source] CacheError),
+    Keep(#[source] Box<CacheError>),
     /// Not text.
     #[error("it is not text")]
     Encoding(#[source] std::string::FromUtf8Error),
@@ -115,7 +115,7 @@ impl Index {
             return String::from_utf8(bytes).map_err(IndexError::Encoding);
         }
         let text = self.unpack()?;
-        cache.write(text.as_bytes()).map_err(IndexError::Keep)?;
+        cache.write(text.as_bytes()).map_err(|source| IndexError::Keep(Box::new(source)))?;
         Ok(text)
     }
 

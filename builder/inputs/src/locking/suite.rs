@@ -2,24 +2,26 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::resume_unwind,
     sync::Arc,
+    thread,
     time::Instant,
 };
 
 use bundles_release::lock::{
     Architecture, Component, LockedIndex, LockedPackage, LockedRecipe, LockedSuite, PackageRequest,
-    SourcePackage, SuiteName,
+    Selection, Selections, SourcePackage, SuiteName,
 };
 use registry_wire::Digest;
 
-use super::{Found, LockOptions, LockTimes, LockingError, Solved, Update, index};
+use super::{Found, HeldBack, LockOptions, LockTimes, LockingError, Solved, Update, index};
 use crate::{
     cache::PackageCache,
     in_release::{InRelease, IndexFile, ReleaseError, SuitePolicy},
     keyring::SignatureError,
     packages::{Entry, Packages, Place},
     progress::Progress,
-    solve::{self, Kept},
+    solve::{self, Available, Chosen, Kept, Siblings, SolveError},
     transport::{BaseUri, TransportError},
 };
 
@@ -184,15 +186,67 @@ async fn newest<'o>(
     })
 }
 
-/// Reads the indices of some suites for an architecture and solves the recipes that take packages from them. No
-/// network.
+/// The indices of some suites, in their order, for one architecture.
+pub(super) type Indices = Vec<(SuiteName, Arc<Vec<index::Index>>)>;
+
+/// Reads the indices of some suites and solves the recipes that take packages from them, on each of their architectures.
+/// No network.
 pub(super) fn solve(
     cache: &PackageCache,
-    architecture: &Architecture,
-    suites: &[(SuiteName, Arc<Vec<index::Index>>)],
+    indices: &BTreeMap<Architecture, Indices>,
     requests: &[(PackageRequest, Kept)],
 ) -> Result<Solved, LockingError> {
     let started = Instant::now();
+    let texts: Vec<(&Architecture, Texts<'_>)> = each(indices.iter(), |(architecture, suites)| {
+        unpack(cache, architecture, suites).map(|texts| (architecture, texts))
+    })?;
+    let mut times = LockTimes { unpack: started.elapsed(), ..LockTimes::default() };
+
+    let started = Instant::now();
+    let read = each(texts.iter(), |(architecture, texts)| read(texts).map(|read| (*architecture, read)))?;
+    let packages: BTreeMap<&Architecture, Packages<'_>> = read.into_iter().collect();
+    times.parse = started.elapsed();
+    times.packages = packages.values().map(Packages::len).sum();
+
+    let started = Instant::now();
+    let mut available = BTreeMap::new();
+    // A recipe of one architecture looks at no other.
+    if packages.len() > 1 {
+        available.extend(packages.iter().map(|(architecture, of)| (*architecture, Available::of(of))));
+    }
+    let mut solving = Solving {
+        packages: &packages,
+        available: &available,
+        chosen: BTreeMap::new(),
+        solved: Solved { recipes: Vec::new(), unsolved: Vec::new(), held_back: Vec::new(), times },
+    };
+    for of_recipe in requests.chunk_by(|(left, _), (right, _)| left.recipe == right.recipe) {
+        solving.recipe(of_recipe)?;
+    }
+    let mut solved = solving.solved;
+    solved.times.solve = started.elapsed();
+    Ok(solved)
+}
+
+/// Does the same to each, side by side.
+fn each<I: Send, T: Send>(
+    items: impl Iterator<Item = I>,
+    work: impl Fn(I) -> Result<T, LockingError> + Sync,
+) -> Result<Vec<T>, LockingError> {
+    let work = &work;
+    thread::scope(|scope| {
+        let threads: Vec<_> = items.map(|item| scope.spawn(move || work(item))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
+type Texts<'i> = Vec<(String, Place<'i>)>;
+
+fn unpack<'i>(
+    cache: &PackageCache,
+    architecture: &'i Architecture,
+    suites: &'i Indices,
+) -> Result<Texts<'i>, LockingError> {
     let mut texts = Vec::new();
     for (suite, indices) in suites {
         for index in indices.iter() {
@@ -205,70 +259,138 @@ pub(super) fn solve(
             texts.push((text, place));
         }
     }
-    let mut times = LockTimes { unpack: started.elapsed(), ..LockTimes::default() };
+    Ok(texts)
+}
 
-    let started = Instant::now();
+fn read<'i>(texts: &'i Texts<'_>) -> Result<Packages<'i>, LockingError> {
     let mut packages = Packages::default();
-    for (text, place) in &texts {
+    for (text, place) in texts {
         let added = packages.add(text, *place);
         added.map_err(|source| LockingError::Packages {
             suite: place.suite.clone(),
             source: Box::new(source),
         })?;
     }
-    times.parse = started.elapsed();
-    times.packages = packages.len();
+    Ok(packages)
+}
 
-    let started = Instant::now();
-    let mut solved = Solved { recipes: Vec::new(), unsolved: Vec::new(), times };
-    let mut chosen = solve::Chosen::new();
-    for (request, kept) in requests {
-        // Every recipe is looked at, so that a person sees all that is wrong at once.
-        let selection = match solve::solve(&packages, request, &chosen, kept) {
-            Ok(selection) => selection,
-            Err(error) => {
-                solved.unsolved.push(error);
-                continue;
+/// Recipes of the same suites while they are solved, one after the other.
+struct Solving<'s> {
+    packages: &'s BTreeMap<&'s Architecture, Packages<'s>>,
+    available: &'s BTreeMap<&'s Architecture, Available<'s>>,
+    chosen: BTreeMap<Architecture, Chosen>,
+    solved: Solved,
+}
+
+impl Solving<'_> {
+    /// Solves one recipe: its requests differ in their architecture. Every recipe is looked at, so that a person sees
+    /// all that is wrong at once.
+    fn recipe(&mut self, requests: &[(PackageRequest, Kept)]) -> Result<(), LockingError> {
+        let Some((first, kept)) = requests.first() else { return Ok(()) };
+        let mut taken = kept.sources.clone();
+        let mut selections = BTreeMap::new();
+        let mut of_recipe = Vec::new();
+        for (request, kept) in requests {
+            let Some(packages) = self.packages.get(&request.architecture) else { continue };
+            let is_sibling = |architecture: &Architecture| {
+                *architecture != request.architecture
+                    && requests.iter().any(|(other, _)| other.architecture == *architecture)
+            };
+            let others = self.available.iter().filter(|(architecture, _)| is_sibling(architecture));
+            let siblings = Siblings {
+                others: others.map(|(architecture, available)| (*architecture, available)).collect(),
+                taken,
+            };
+            let chosen = self.chosen.entry(request.architecture.clone()).or_default();
+            let solution = solve::solve(packages, request, chosen, kept, &siblings);
+            let (mut locked, mut satisfied) = (Vec::new(), Vec::new());
+            match solution {
+                Ok(selection) => {
+                    satisfied = selection.satisfied;
+                    for entry in selection.entries {
+                        let entry = packages.entry(entry);
+                        self.solved.held_back.extend(held_back(packages, entry, request, &siblings));
+                        locked.push(of_entry(entry)?);
+                    }
+                }
+                // What is wrong on each architecture in the same way is said once.
+                Err(error) => {
+                    let is_said = |other: &SolveError| other.to_string() == error.to_string();
+                    if !self.solved.unsolved.iter().any(is_said) {
+                        self.solved.unsolved.push(error);
+                    }
+                }
             }
-        };
-        let entries = selection.entries.into_iter().map(|entry| locked(packages.entry(entry)));
-        let of_recipe = entries.collect::<Result<Vec<_>, _>>()?;
-        for package in &of_recipe {
-            let of_suite = chosen.entry(package.suite.clone()).or_default();
-            of_suite.insert(package.name.clone(), package.version.clone());
+            taken = siblings.taken;
+            for package in &locked {
+                taken.insert(package.source.name.clone(), package.source.version.clone());
+            }
+            self.choose(&locked, &request.architecture);
+            let packages = locked.iter().map(LockedPackage::key).collect();
+            let selection = Selection { request: request.digest(), packages, satisfied };
+            selections.insert(request.architecture.clone(), selection);
+            of_recipe.extend(locked);
         }
-        let recipe = LockedRecipe {
-            suite: request.suite.clone(),
-            request: request.digest(),
-            packages: of_recipe.iter().map(LockedPackage::key).collect(),
-            satisfied: selection.satisfied,
+        let suite = first.suite.clone();
+        let selections = match requests {
+            [_] => selections.into_values().next().map(Selections::One),
+            _ => Some(Selections::Several(selections)),
         };
-        solved.recipes.push((request.recipe.clone(), recipe, of_recipe));
+        let recipe = selections.map(|selections| LockedRecipe { suite, selections });
+        self.solved.recipes.extend(recipe.map(|recipe| (first.recipe.clone(), recipe, of_recipe)));
+        Ok(())
     }
-    solved.times.solve = started.elapsed();
-    Ok(solved)
+
+    /// Has later recipes, and for packages of all architectures the other architectures, take the same versions: a lock
+    /// has one for each suite, name and architecture.
+    fn choose(&mut self, locked: &[LockedPackage], architecture: &Architecture) {
+        for package in locked {
+            for of in self.packages.keys().filter(|of| package.architecture.is_all() || **of == architecture)
+            {
+                let chosen = self.chosen.entry((*of).clone()).or_default();
+                let of_suite = chosen.entry(package.suite.clone()).or_default();
+                of_suite.insert(package.name.clone(), package.version.clone());
+            }
+        }
+    }
+}
+
+/// Whether a package is older than the archive's, because other architectures of the image lack the newer one.
+fn held_back(
+    packages: &Packages<'_>,
+    entry: &Entry<'_>,
+    request: &PackageRequest,
+    siblings: &Siblings<'_>,
+) -> Option<HeldBack> {
+    let newer = packages.named(entry.name).iter().map(|at| packages.entry(*at));
+    let newest = newer.max_by(|left, right| left.version.cmp(&right.version))?;
+    let lacking: Vec<Architecture> = siblings.lacking(newest).cloned().collect();
+    let is_asked_for = request.pins.contains_key(entry.name);
+    (newest.version > entry.version && !lacking.is_empty() && !is_asked_for).then(|| HeldBack {
+        recipe: request.recipe.clone(),
+        package: entry.name.to_owned(),
+        architecture: request.architecture.clone(),
+        taken: entry.version.clone(),
+        newest: newest.version.clone(),
+        lacking,
+    })
 }
 
 /// What the lock keeps of a package.
-fn locked(entry: &Entry<'_>) -> Result<LockedPackage, LockingError> {
+fn of_entry(entry: &Entry<'_>) -> Result<LockedPackage, LockingError> {
     let suite = entry.suite;
     let wrong = |field| LockingError::Package { suite: suite.clone(), package: entry.name.to_owned(), field };
-    let (source, source_version) = match entry.source.split_once('(') {
-        Some((name, version)) => {
-            let version =
-                version.trim_ascii().strip_suffix(')').and_then(|version| version.trim_ascii().parse().ok());
-            (name.trim_ascii(), version.ok_or_else(|| wrong("Source"))?)
-        }
-        None if entry.source.is_empty() => (entry.name, entry.version.clone()),
-        None => (entry.source, entry.version.clone()),
-    };
+    let (source, source_version) = entry.source_package();
     Ok(LockedPackage {
         name: entry.name.parse().map_err(|_| wrong("Package"))?,
         version: entry.version.clone(),
         architecture: entry.architecture.parse().map_err(|_| wrong("Architecture"))?,
         suite: suite.clone(),
         component: entry.component.clone(),
-        source: SourcePackage { name: source.parse().map_err(|_| wrong("Source"))?, version: source_version },
+        source: SourcePackage {
+            name: source.parse().map_err(|_| wrong("Source"))?,
+            version: source_version.parse().map_err(|_| wrong("Source"))?,
+        },
         essential: entry.essential,
         priority: entry.priority,
         size: entry.size.parse().map_err(|_| wrong("Size"))?,

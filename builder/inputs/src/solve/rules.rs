@@ -6,9 +6,9 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use bundles_release::lock::{PackageName, PackageRequest, SuiteName, Version};
+use bundles_release::lock::{Architecture, PackageName, PackageRequest, SuiteName, Version};
 
-use super::satisfied;
+use super::{satisfied, siblings::Siblings};
 use crate::{
     packages::{Packages, PackagesError},
     relation::Group,
@@ -24,6 +24,8 @@ pub(crate) struct Kept {
     pub(crate) preferred: BTreeMap<PackageName, Version>,
     /// Not moved away from.
     pub(crate) held: BTreeMap<PackageName, Version>,
+    /// Versions of source packages, of all its architectures, for a recipe with several.
+    pub(crate) sources: BTreeMap<PackageName, Version>,
 }
 
 pub(super) struct Rules<'r, 'a> {
@@ -31,6 +33,7 @@ pub(super) struct Rules<'r, 'a> {
     pub(super) request: &'r PackageRequest,
     chosen: &'r Chosen,
     kept: &'r Kept,
+    pub(super) siblings: &'r Siblings<'r>,
     /// Recommends that are followed, by the package that has them.
     pub(super) recommended: HashMap<usize, Vec<Group<'a>>>,
 }
@@ -41,8 +44,14 @@ impl<'r, 'a> Rules<'r, 'a> {
         request: &'r PackageRequest,
         chosen: &'r Chosen,
         kept: &'r Kept,
+        siblings: &'r Siblings<'r>,
     ) -> Self {
-        Self { packages, request, chosen, kept, recommended: HashMap::new() }
+        Self { packages, request, chosen, kept, siblings, recommended: HashMap::new() }
+    }
+
+    /// The architecture, where others are solved too and a person has to know which it is.
+    pub(super) fn named_architecture(&self) -> Option<Architecture> {
+        (!self.siblings.is_empty()).then(|| self.request.architecture.clone())
     }
 
     /// Why a version may not be taken; nothing if it may.
@@ -57,14 +66,16 @@ impl<'r, 'a> Rules<'r, 'a> {
         }
         let chosen = self.chosen.get(entry.suite).and_then(|chosen| chosen.get(name));
         let other = chosen.filter(|chosen| *chosen != version)?;
-        Some(format!("another recipe takes {name} {other} of {}", entry.suite))
+        let who = if self.siblings.is_empty() { "another recipe" } else { "another recipe or platform" };
+        Some(format!("{who} takes {name} {other} of {}", entry.suite))
     }
 
     /// The order among versions of one package, best first.
     pub(super) fn compare(&self, left: usize, right: usize) -> Ordering {
         let key = |entry: usize| {
             let entry = self.packages.entry(entry);
-            (self.kept.preferred.get(entry.name) == Some(&entry.version), &entry.version)
+            let is_kept = self.kept.preferred.get(entry.name) == Some(&entry.version);
+            (self.siblings.have(entry), self.siblings.took(entry), is_kept, &entry.version)
         };
         // Of equal versions the first in the indices.
         key(right).cmp(&key(left)).then(left.cmp(&right))

@@ -44,7 +44,7 @@ fn solved(
     chosen: &Chosen,
 ) -> Result<(Vec<String>, Vec<String>), SolveError> {
     let packages = read(text);
-    let selection = solve(&packages, request, chosen, &Kept::default())?;
+    let selection = solve(&packages, request, chosen, &Kept::default(), &Siblings::default())?;
     let shown = |entry: &usize| format!("{} {}", packages.entry(*entry).name, packages.entry(*entry).version);
     let satisfied = selection.satisfied.iter().map(|satisfied| satisfied.package.to_string()).collect();
     Ok((selection.entries.iter().map(shown).collect(), satisfied))
@@ -324,12 +324,12 @@ proptest! {
         let possible = (0..1_u32 << packages.len()).map(|bits| {
             (0..packages.len()).filter(|entry| bits & 1 << entry != 0).collect::<BTreeSet<usize>>()
         }).any(|set| holds(&packages, &set, NAMES[asked]));
-        match solve(&packages, &request, &Chosen::new(), &Kept::default()) {
+        match solve(&packages, &request, &Chosen::new(), &Kept::default(), &Siblings::default()) {
             Ok(selection) => {
                 let set: BTreeSet<usize> = selection.entries.iter().copied().collect();
                 prop_assert_eq!(set.len(), selection.entries.len());
                 prop_assert!(holds(&packages, &set, NAMES[asked]), "{:?} in\n{}", selection.entries, text);
-                let again = solve(&packages, &request, &Chosen::new(), &Kept::default()).unwrap();
+                let again = solve(&packages, &request, &Chosen::new(), &Kept::default(), &Siblings::default()).unwrap();
                 prop_assert_eq!(again.entries, selection.entries);
             }
             Err(SolveError::Unknown { .. }) => prop_assert!(packages.named(NAMES[asked]).is_empty()),

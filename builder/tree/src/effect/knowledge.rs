@@ -1,9 +1,11 @@
 //! From the text of a script to what is known of it.
 
+use bundles_release::lock::Architecture;
 use registry_wire::Digest;
 use serde::Serialize;
 
 use super::{
+    architecture::OtherNames,
     shape::{commands, shape, split},
     table::{self, Parameters},
     verb::Verb,
@@ -49,6 +51,10 @@ pub(crate) struct Known {
     pub(crate) verbs: Vec<Verb>,
     nothing: Vec<&'static str>,
     level: Level,
+    /// Names of the package's architecture, if the table has others.
+    names: Option<OtherNames>,
+    /// Whether the table's names stand in the text that is looked up.
+    is_renamed: bool,
 }
 
 /// A part of a script that is not known.
@@ -86,7 +92,7 @@ pub fn script_knowledge(package: &Package, recordings: &Recordings) -> Vec<Scrip
     scripts_of(package)
         .map(|(script, text)| {
             let digest = Digest::of(text.as_bytes());
-            match know(script, text) {
+            match know(script, text, &package.architecture) {
                 Ok(known) => ScriptKnowledge {
                     script,
                     digest,
@@ -121,9 +127,31 @@ pub(crate) fn scripts_of(package: &Package) -> impl Iterator<Item = (ScriptName,
     SCRIPTS.into_iter().filter_map(|name| Some((name, package.control_text(name.as_str())?)))
 }
 
-/// What a script does: known as a whole, or by its frame and all its generated parts.
-pub(crate) fn know(name: ScriptName, text: &str) -> Result<Known, Vec<UnknownPart>> {
-    let mut known = Known { name, verbs: Vec::new(), nothing: Vec::new(), level: Level::Declared };
+/// What a script of a package of that architecture does: known as a whole, or by its frame and all its generated parts; as
+/// it is, or as the table's architecture has it.
+pub(crate) fn know(
+    name: ScriptName,
+    text: &str,
+    architecture: &Architecture,
+) -> Result<Known, Vec<UnknownPart>> {
+    let names = OtherNames::of(architecture);
+    let known = |is_renamed| Known {
+        name,
+        verbs: Vec::new(),
+        nothing: Vec::new(),
+        level: Level::Declared,
+        names,
+        is_renamed,
+    };
+    let as_it_is = look_up(known(false), text);
+    match (as_it_is, names) {
+        (Err(unknown), Some(names)) => look_up(known(true), &names.to_table(text)).map_err(|_| unknown),
+        (as_it_is, _) => as_it_is,
+    }
+}
+
+fn look_up(mut known: Known, text: &str) -> Result<Known, Vec<UnknownPart>> {
+    let name = known.name;
     if let Some(script) = table::script_of_text(Digest::of(text.as_bytes()))
         // One text may serve as several scripts; where it does nothing, its name does not matter.
         && (script.name == name.as_str() || script.effect.is_empty())
@@ -153,7 +181,14 @@ pub(crate) fn know(name: ScriptName, text: &str) -> Result<Known, Vec<UnknownPar
 impl Known {
     /// A script that does nothing.
     pub(crate) const fn of_nothing() -> Self {
-        Self { name: ScriptName::Postinst, verbs: Vec::new(), nothing: Vec::new(), level: Level::Declared }
+        Self {
+            name: ScriptName::Postinst,
+            verbs: Vec::new(),
+            nothing: Vec::new(),
+            level: Level::Declared,
+            names: None,
+            is_renamed: false,
+        }
     }
 
     /// Adds what an entry of the table says. `false` if a parameter does not fit.
@@ -163,7 +198,11 @@ impl Known {
         nothing: Option<&'static str>,
         parameters: &Parameters,
     ) -> bool {
-        let Some(verbs) = table::verbs(effects, parameters) else { return false };
+        let mut parameters = parameters.clone();
+        if let (Some(names), true) = (self.names, self.is_renamed) {
+            parameters.values_mut().for_each(|value| *value = names.from_table(value));
+        }
+        let Some(verbs) = table::verbs(effects, &parameters, self.names) else { return false };
         self.verbs.extend(verbs);
         self.nothing.extend(nothing);
         true

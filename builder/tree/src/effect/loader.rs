@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{EffectError, Image, loader_cache};
+use super::{EffectError, Image, architecture::MULTIARCH, loader_cache};
 use crate::{Content, Kind, Owner, PayloadError, Payloads, TreePath};
 
 /// Longest program header table and dynamic section that are read.
 const TABLE_LIMIT: u64 = 1 << 16;
-const MULTIARCH: [(&str, &str); 2] = [("amd64", "x86_64-linux-gnu"), ("arm64", "aarch64-linux-gnu")];
 /// Depth to which configurations may include others.
 const INCLUDE_LIMIT: usize = 4;
 

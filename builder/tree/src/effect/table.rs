@@ -6,7 +6,7 @@ use regex::Regex;
 use registry_wire::Digest;
 use serde::Deserialize;
 
-use super::verb::Verb;
+use super::{architecture::OtherNames, verb::Verb};
 
 /// The table's files.
 const FILES: [(&str, &str); 10] = [
@@ -193,10 +193,18 @@ pub(super) fn rules(tool: &str) -> &'static [Regex] {
 /// The verbs of an entry with parameters filled in; nothing if one of them does not fit.
 ///
 /// A string `<name>` or a part of one stands for a parameter; `each = "name"` repeats the verb for every word of one.
-pub(super) fn verbs(effects: &[toml::Table], parameters: &Parameters) -> Option<Vec<Verb>> {
+/// Names of an architecture are those of `names`, if it is not the table's.
+pub(super) fn verbs(
+    effects: &[toml::Table],
+    parameters: &Parameters,
+    names: Option<OtherNames>,
+) -> Option<Vec<Verb>> {
     let mut verbs = Vec::new();
     for effect in effects {
         let mut effect = effect.clone();
+        if let Some(names) = names {
+            effect.iter_mut().for_each(|(_, value)| names.rename(value));
+        }
         match effect.remove("each") {
             Some(toml::Value::String(name)) => {
                 for word in parameters.get(&name)?.split(' ') {
@@ -265,12 +273,12 @@ mod tests {
                 assert!(!script.sha256.is_empty() || !script.shape.is_empty(), "{label}");
                 for hex in &script.sha256 {
                     once(hex.clone(), &label, hex);
-                    assert!(verbs(&script.effect, &Parameters::new()).is_some(), "{label}");
+                    assert!(verbs(&script.effect, &Parameters::new(), None).is_some(), "{label}");
                 }
                 for hex in &script.shape {
                     once(format!("{hex} {}", script.name), &label, hex);
                 }
-                assert!(verbs(&script.effect, &sample(&script.effect)).is_some(), "{label}");
+                assert!(verbs(&script.effect, &sample(&script.effect), None).is_some(), "{label}");
                 count += 1;
             }
             for snippet in &parsed.snippet {
@@ -283,7 +291,7 @@ mod tests {
                     assert!(matches!(name.as_str(), "preinst" | "postinst" | "config"), "{label}");
                     once(format!("{hex} {} {name}", snippet.tool), &label, hex);
                 }
-                assert!(verbs(&snippet.effect, &sample(&snippet.effect)).is_some(), "{label}");
+                assert!(verbs(&snippet.effect, &sample(&snippet.effect), None).is_some(), "{label}");
             }
             for rule in &parsed.parameter {
                 let pattern = Regex::new(&rule.pattern).unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -313,11 +321,11 @@ mod tests {
         let parameters = |value: &str| Parameters::from([("units".to_owned(), value.to_owned())]);
         let unit = |name: &str| Verb::Unit { name: name.to_owned(), enabled: true };
         assert_eq!(
-            verbs(&effects, &parameters("a.service b.timer")),
+            verbs(&effects, &parameters("a.service b.timer"), None),
             Some(vec![unit("a.service"), unit("b.timer")])
         );
-        assert_eq!(verbs(&effects, &Parameters::new()), None);
+        assert_eq!(verbs(&effects, &Parameters::new(), None), None);
         let user: Vec<toml::Table> = vec![toml::from_str("verb = \"group\"\nname = \"<name>\"").unwrap()];
-        assert_eq!(verbs(&user, &Parameters::from([("name".to_owned(), "no name".to_owned())])), None);
+        assert_eq!(verbs(&user, &Parameters::from([("name".to_owned(), "no name".to_owned())]), None), None);
     }
 }

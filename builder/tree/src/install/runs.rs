@@ -155,6 +155,7 @@ impl Pending<'_> {
     fn unknown(&self) -> InstallError {
         InstallError::UnknownScript {
             package: self.run.package.clone(),
+            architecture: self.package.architecture.clone(),
             script: self.run.name.as_str(),
             digest: self.run.script,
             parts: self.parts.clone(),
@@ -337,7 +338,7 @@ fn plan(packages: &[Package]) -> Vec<Planned<'_>> {
     let mut planned = Vec::new();
     for (place, package) in packages.iter().enumerate() {
         for (name, text) in scripts_of(package) {
-            let what = know(name, text).map_or_else(
+            let what = know(name, text, &package.architecture).map_or_else(
                 |parts| What::Unknown { digest: Digest::of(text.as_bytes()), parts },
                 What::Known,
             );
@@ -380,7 +381,8 @@ fn triggers(package: &Package, directives: &[&str]) -> Vec<String> {
 
 /// How it is known what the scripts of a package do.
 pub fn script_level(package: &Package) -> ScriptLevel {
-    let known: Vec<bool> = scripts_of(package).map(|(name, text)| know(name, text).is_ok()).collect();
+    let known: Vec<bool> =
+        scripts_of(package).map(|(name, text)| know(name, text, &package.architecture).is_ok()).collect();
     match known.iter().all(|known| *known) {
         true if known.is_empty() => ScriptLevel::None,
         true => ScriptLevel::Declared,

@@ -8,7 +8,8 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    Accounts, Encoders, Lock, LockedPackage, LockedRecipe, LockedSuite, PackageKey, RecipeName, SuiteName,
+    Accounts, Architecture, Encoders, Lock, LockedPackage, LockedRecipe, LockedSuite, PackageKey, RecipeName,
+    Selection, Selections, SuiteName,
     account::{LockedGroup, LockedUser},
 };
 
@@ -74,6 +75,16 @@ pub enum Inconsistency {
         recipe: RecipeName,
         /// The package.
         package: PackageKey,
+    },
+    /// A recipe names, for an architecture, a package of another or an architecture that is none.
+    #[error("recipe {recipe} lists package {package} for {architecture}")]
+    RecipeArchitecture {
+        /// The recipe.
+        recipe: RecipeName,
+        /// The package.
+        package: PackageKey,
+        /// The architecture.
+        architecture: Architecture,
     },
     /// A package that no recipe needs.
     #[error("no recipe needs package {0}")]
@@ -155,12 +166,20 @@ impl Lock {
             if !suites.contains(&recipe.suite) {
                 return Err(Inconsistency::RecipeSuite { recipe: name.clone(), suite: recipe.suite.clone() });
             }
-            let mut seen = BTreeSet::new();
-            for key in &recipe.packages {
-                if !listed.contains(key) || !suites.contains(&key.suite) || !seen.insert(key) {
-                    return Err(Inconsistency::RecipePackage { recipe: name.clone(), package: key.clone() });
+            for selection in recipe.selections() {
+                let mut seen = BTreeSet::new();
+                for key in &selection.packages {
+                    if !listed.contains(key) || !suites.contains(&key.suite) || !seen.insert(key) {
+                        return Err(Inconsistency::RecipePackage {
+                            recipe: name.clone(),
+                            package: key.clone(),
+                        });
+                    }
+                    unneeded.remove(key);
                 }
-                unneeded.remove(key);
+            }
+            if let Selections::Several(selections) = &recipe.selections {
+                of_their_architectures(name, selections)?;
             }
         }
         if let Some(key) = unneeded.into_iter().next() {
@@ -201,6 +220,26 @@ impl Lock {
         lock.packages.iter().for_each(|package| out.package(package));
         out.text
     }
+}
+
+/// Packages of an architecture are of it or of all.
+fn of_their_architectures(
+    recipe: &RecipeName,
+    selections: &BTreeMap<Architecture, Selection>,
+) -> Result<(), Inconsistency> {
+    for (architecture, selection) in selections {
+        let is_foreign = |key: &&PackageKey| {
+            architecture.is_all() || !(key.architecture.is_all() || key.architecture == *architecture)
+        };
+        if let Some(key) = selection.packages.iter().find(is_foreign) {
+            return Err(Inconsistency::RecipeArchitecture {
+                recipe: recipe.clone(),
+                package: key.clone(),
+                architecture: architecture.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 struct Writer {
@@ -271,12 +310,26 @@ impl Writer {
     }
 
     fn recipe(&mut self, name: &RecipeName, recipe: &LockedRecipe) {
-        self.table(&format!("recipe.{name}"));
+        let table = format!("recipe.{name}");
+        self.table(&table);
         self.string("suite", &recipe.suite);
-        self.string("request", recipe.request);
-        self.lines("packages", &recipe.packages);
-        for satisfied in &recipe.satisfied {
-            self.element(&format!("recipe.{name}.satisfied"));
+        match &recipe.selections {
+            Selections::One(selection) => self.selection(&table, selection),
+            Selections::Several(selections) => {
+                for (architecture, selection) in selections {
+                    let table = format!("{table}.architecture.{architecture}");
+                    self.table(&table);
+                    self.selection(&table, selection);
+                }
+            }
+        }
+    }
+
+    fn selection(&mut self, table: &str, selection: &Selection) {
+        self.string("request", selection.request);
+        self.lines("packages", &selection.packages);
+        for satisfied in &selection.satisfied {
+            self.element(&format!("{table}.satisfied"));
             self.string("package", &satisfied.package);
             self.strings("needed-by", &satisfied.needed_by);
             self.string("reason", &satisfied.reason);

@@ -1,6 +1,8 @@
 //! Whether a lock still answers what the recipes ask.
 
-use super::{Lock, PackageRequest, RecipeName, SuiteName};
+use std::collections::BTreeMap;
+
+use super::{Lock, LockedRecipe, PackageRequest, RecipeName, SuiteName};
 
 /// Whether a lock still answers what the recipes ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,13 +57,16 @@ impl Staleness {
 }
 
 impl Lock {
-    /// Compares the lock with what all recipes of the platform ask now. No network.
+    /// Compares the lock with what all recipes of the platform ask now, a request for each architecture of an image. No
+    /// network.
     pub fn check(&self, requests: &[PackageRequest]) -> Freshness {
-        let asked = requests.iter().filter_map(|request| match self.recipes.get(&request.recipe) {
-            None => Some(Staleness::Missing { recipe: request.recipe.clone() }),
-            Some(locked) if locked.request != request.digest() => {
-                Some(Staleness::Changed { recipe: request.recipe.clone() })
-            }
+        let mut of_recipes: BTreeMap<&RecipeName, Vec<&PackageRequest>> = BTreeMap::new();
+        for request in requests {
+            of_recipes.entry(&request.recipe).or_default().push(request);
+        }
+        let asked = of_recipes.into_iter().filter_map(|(name, requests)| match self.recipes.get(name) {
+            None => Some(Staleness::Missing { recipe: name.clone() }),
+            Some(locked) if !answers(locked, &requests) => Some(Staleness::Changed { recipe: name.clone() }),
             Some(_) => None,
         });
         let gone = self
@@ -73,4 +78,14 @@ impl Lock {
         reasons.sort_by(|left, right| left.recipe().cmp(&right.recipe()));
         if reasons.is_empty() { Freshness::Fresh } else { Freshness::Stale(reasons) }
     }
+}
+
+/// Whether a recipe is locked for what it asks and for nothing else.
+fn answers(locked: &LockedRecipe, requests: &[&PackageRequest]) -> bool {
+    locked.selections().count() == requests.len()
+        && requests.iter().all(|request| {
+            locked
+                .selection(&request.architecture)
+                .is_some_and(|selection| selection.request == request.digest())
+        })
 }

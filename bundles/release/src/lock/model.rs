@@ -12,6 +12,7 @@ use super::{
         Architecture, Codename, Component, EncoderId, Fingerprint, PackageName, Priority, RecipeName,
         ReleaseField, SuiteName,
     },
+    recipe::LockedRecipe,
     version::Version,
 };
 
@@ -77,34 +78,6 @@ pub struct LockedIndex {
     pub sha256: Digest,
     /// Length of the file.
     pub size: u64,
-}
-
-/// What one recipe installs.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LockedRecipe {
-    /// The suite that its packages come from; newer versions of some may be of suites that update it.
-    pub suite: SuiteName,
-    /// Hash of the request that was solved; see [`super::PackageRequest::digest`].
-    pub request: Digest,
-    /// Its packages in an order in which they could be configured: what one needs comes first, where there is no
-    /// circle.
-    pub packages: Vec<PackageKey>,
-    /// Packages that others depend on and that are left out on purpose.
-    #[serde(default)]
-    pub satisfied: Vec<Satisfied>,
-}
-
-/// A package that others depend on and that is left out on purpose.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Satisfied {
-    /// The package that is not installed.
-    pub package: PackageName,
-    /// Installed packages that depend on it.
-    pub needed_by: Vec<PackageName>,
-    /// Why that is right.
-    pub reason: String,
 }
 
 /// Names one package of a lock. There is one version for each key. Written as `bookworm/redis-server:amd64`.
@@ -173,15 +146,6 @@ impl Lock {
     /// The suite of that name.
     pub fn suite(&self, name: &SuiteName) -> Option<&LockedSuite> {
         self.suites.iter().find(|suite| suite.name == *name)
-    }
-
-    /// The packages of a recipe in its order; nothing if there is no such recipe.
-    pub fn recipe_packages<'a>(
-        &'a self,
-        recipe: &RecipeName,
-    ) -> impl Iterator<Item = &'a LockedPackage> + 'a {
-        let keys = self.recipes.get(recipe).map_or(&[][..], |recipe| &recipe.packages);
-        keys.iter().filter_map(|key| self.package(key))
     }
 
     /// The whole seconds that generated files of a recipe's image carry: the date of its suite's Release.

@@ -101,6 +101,13 @@ checked_text!(
     |text| shaped(text, 1, 32, b"-")
 );
 
+impl Architecture {
+    /// Whether it is that of packages that belong to each architecture.
+    pub fn is_all(&self) -> bool {
+        self.as_str() == "all"
+    }
+}
+
 impl ReleaseField {
     /// What Debian calls itself.
     pub fn debian() -> Self {

@@ -142,6 +142,102 @@ fn refuses_what_is_unknown_missing_or_contradictory() {
     assert!(Lock::parse("").is_err());
 }
 
+/// The golden lock with the recipe for two architectures; redis-server is of another version on the second.
+fn on_two_architectures() -> String {
+    let (head, rest) = GOLDEN.split_once("request = ").unwrap();
+    let (selection, rest) = rest.split_once("[[recipe.cache.satisfied]]").unwrap();
+    let table = |architecture: &str| {
+        let selection = selection.replace("amd64", architecture);
+        format!("\n[recipe.cache.architecture.{architecture}]\nrequest = {selection}")
+    };
+    let [_, libc, redis] = &GOLDEN.split("[[package]]").collect::<Vec<_>>()[..] else {
+        panic!("two packages")
+    };
+    let [libc, redis] = [libc, redis].map(|package| package.trim_end());
+    let arm_libc = libc.replace("amd64", "arm64");
+    let arm_redis = redis.replace("amd64", "arm64").replace("deb12u4", "deb12u3");
+    let packages = [libc, &arm_libc, redis, &arm_redis].map(|package| format!("[[package]]{package}\n"));
+    let accounts = rest.split_once("[[accounts.user]]").unwrap().1.split_once("[[package]]").unwrap().0;
+    let tables = [
+        table("amd64"),
+        format!("[[recipe.cache.architecture.amd64.satisfied]]{}", rest.split("\n[[").next().unwrap()),
+        table("arm64"),
+        format!("[[accounts.user]]{accounts}"),
+    ];
+    format!("{head}{}{}", tables.concat(), packages.join("\n"))
+}
+
+#[test]
+fn a_recipe_for_several_architectures() {
+    let text = on_two_architectures();
+    let lock = Lock::parse(&text).unwrap_or_else(|error| panic!("{error:?}\n{text}"));
+    assert_eq!(lock.to_toml(), text);
+    let cache = "cache".parse().unwrap();
+    let keys = |architecture: &str| -> Vec<String> {
+        let packages = lock.selected_packages(&cache, &architecture.parse().unwrap());
+        packages.map(|package| package.key().to_string()).collect()
+    };
+    assert_eq!(keys("arm64"), ["bookworm/libc6:arm64", "bookworm/redis-server:arm64"]);
+    assert!(keys("riscv64").is_empty());
+    assert_eq!(lock.recipe_packages(&cache).count(), 4);
+    let divergences = lock.divergences();
+    let told: Vec<String> =
+        divergences.iter().map(|one| format!("{} {} {:?}", one.recipe, one.source, one.versions)).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("cache redis"), "{told:?}");
+    assert!(Lock::parse(GOLDEN).unwrap().divergences().is_empty());
+
+    let changed = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    };
+    for (text, expected) in [
+        (
+            changed("architecture.arm64]", "architecture.riscv64]"),
+            "lists package bookworm/libc6:arm64 for riscv64",
+        ),
+        (changed("architecture.arm64]", "architecture.all]"), "lists package bookworm/libc6:arm64 for all"),
+        (changed("architecture.arm64]\n", "architecture.arm64]\nsuite = \"x\"\n"), "cannot be read"),
+        (changed("[recipe.cache]\n", "[recipe.cache]\npackages = []\n"), "cannot be read"),
+        (changed("[recipe.cache.architecture.arm64]", "[recipe.other.architecture.arm64]"), "cannot be read"),
+    ] {
+        let error = Lock::parse(&text).expect_err(expected);
+        assert!(error.to_string().contains(expected), "{expected}: {error}");
+    }
+}
+
+#[test]
+fn a_recipe_answers_the_architectures_that_are_asked_for() {
+    let request = |architecture: &str| {
+        PackageRequest::new(
+            "cache".parse().unwrap(),
+            "bookworm".parse().unwrap(),
+            architecture.parse().unwrap(),
+            vec!["redis-server".parse().unwrap()],
+        )
+    };
+    let of = |text: &str, requests: &[PackageRequest]| {
+        let mut lock = Lock::parse(text).unwrap();
+        let recipe = lock.recipes.get_mut("cache").unwrap();
+        match &mut recipe.selections {
+            Selections::One(selection) => selection.request = request("amd64").digest(),
+            Selections::Several(selections) => {
+                for (architecture, selection) in selections {
+                    selection.request = request(architecture.as_str()).digest();
+                }
+            }
+        }
+        lock.check(requests) == crate::lock::Freshness::Fresh
+    };
+    let [amd, arm] = ["amd64", "arm64"].map(request);
+    let several = on_two_architectures();
+    assert!(of(GOLDEN, std::slice::from_ref(&amd)));
+    assert!(!of(GOLDEN, std::slice::from_ref(&arm)));
+    assert!(!of(GOLDEN, &[amd.clone(), arm.clone()]));
+    assert!(of(&several, &[amd.clone(), arm]));
+    assert!(!of(&several, &[amd]));
+}
+
 #[test]
 fn says_what_is_stale() {
     use crate::lock::{Freshness, Staleness};
@@ -156,7 +252,9 @@ fn says_what_is_stale() {
     };
     let mut lock = Lock::parse(GOLDEN).unwrap();
     let asked = request("cache", &["redis-server", "bash"]);
-    lock.recipes.get_mut("cache").unwrap().request = asked.digest();
+    if let Selections::One(selection) = &mut lock.recipes.get_mut("cache").unwrap().selections {
+        selection.request = asked.digest();
+    }
     assert_eq!(lock.check(&[asked]), Freshness::Fresh);
     assert_eq!(lock.check(&[request("cache", &["bash", "redis-server", "bash"])]), Freshness::Fresh);
     let full = PackageRequest { essential: true, ..request("cache", &["redis-server", "bash"]) };
@@ -239,8 +337,9 @@ fn any_lock() -> impl Strategy<Value = Lock> {
         prop::collection::btree_map("[a-z_][a-z0-9_-]{0,8}", 0..3_u32, 0..5),
         text,
         -10_000_000_000..100_000_000_000_i64,
+        any::<bool>(),
     )
-        .prop_map(|(recipes, accounts, reason, seconds)| {
+        .prop_map(|(recipes, accounts, reason, seconds, is_one)| {
             let digest = Digest::of(reason.as_bytes());
             let architecture: Architecture = "amd64".parse().unwrap();
             let mut lock = Lock {
@@ -300,10 +399,16 @@ fn any_lock() -> impl Strategy<Value = Lock> {
                     needed_by: keys.iter().map(|key| key.name.clone()).collect(),
                     reason: reason.clone(),
                 };
-                lock.recipes.insert(
-                    format!("r{name}").parse().unwrap(),
-                    LockedRecipe { suite, request: digest, packages: keys, satisfied: vec![left_out] },
-                );
+                let selection = Selection { request: digest, packages: keys, satisfied: vec![left_out] };
+                let empty = || Selection { request: digest, packages: Vec::new(), satisfied: Vec::new() };
+                let selections = if is_one {
+                    Selections::One(selection)
+                } else {
+                    Selections::Several(
+                        [(architecture.clone(), selection), ("arm64".parse().unwrap(), empty())].into(),
+                    )
+                };
+                lock.recipes.insert(format!("r{name}").parse().unwrap(), LockedRecipe { suite, selections });
             }
             for (id, (name, group)) in (100..).zip(accounts) {
                 lock.accounts.users.push(LockedUser { name: name.parse().unwrap(), id, group });
