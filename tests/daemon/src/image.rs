@@ -86,7 +86,8 @@ impl Image {
         Ok((manifest.digest(), manifest.bytes().len() as u64))
     }
 
-    fn layer(&self) -> Vec<u8> {
+    /// Its only layer, not compressed.
+    pub fn layer(&self) -> Vec<u8> {
         let mut tar = Vec::new();
         for (name, (bytes, mode)) in &self.files {
             tar.extend(header(name, bytes.len(), *mode));

@@ -1,6 +1,7 @@
 //! A signed Debian archive of two small packages, in a folder.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -18,8 +19,11 @@ use pgp::{
 use rand::thread_rng;
 use registry_wire::Digest;
 
+/// A package by name, version and architecture.
+pub(crate) type Named = (&'static str, &'static str, &'static str);
+
 /// The packages that are in every image.
-const PACKAGES: [&str; 2] = ["base-files", "base-passwd"];
+const PACKAGES: &[Named] = &[("base-files", "1.0", "amd64"), ("base-passwd", "1.0", "amd64")];
 
 /// The archive.
 pub(crate) struct Archive {
@@ -31,16 +35,29 @@ pub(crate) struct Archive {
 impl Archive {
     /// Writes one below `folder`.
     pub(crate) fn write(folder: &Path) -> Self {
-        let stanzas: String = PACKAGES.iter().map(|name| build_package(folder, name)).collect();
-        let mut packed = Vec::new();
-        std::io::Read::read_to_end(&mut XzEncoder::new(stanzas.as_bytes(), 6), &mut packed).unwrap();
-        let index = "main/binary-amd64/Packages.xz";
-        let release = format!(
+        Self::of(folder, PACKAGES)
+    }
+
+    /// Writes one with these packages; it has the architectures that they have.
+    pub(crate) fn of(folder: &Path, packages: &[Named]) -> Self {
+        let stanzas: Vec<(&str, String)> =
+            packages.iter().map(|named| (named.2, build_package(folder, *named))).collect();
+        let architectures: BTreeSet<&str> =
+            packages.iter().map(|named| named.2).filter(|architecture| *architecture != "all").collect();
+        let mut release =
             "Origin: Test\nLabel: Test\nSuite: stable\nCodename: stable\nDate: Sat, 17 May 2025 09:15:04 UTC\n\
-             Architectures: amd64\nComponents: main\nSHA256:\n {} {} {index}\n",
-            Digest::of(&packed).hex(),
-            packed.len()
-        );
+             Components: main\nSHA256:\n"
+                .to_owned();
+        for architecture in architectures {
+            let is_listed = |of: &str| of == architecture || of == "all";
+            let text: String =
+                stanzas.iter().filter(|(of, _)| is_listed(of)).map(|(_, stanza)| stanza.as_str()).collect();
+            let mut packed = Vec::new();
+            std::io::Read::read_to_end(&mut XzEncoder::new(text.as_bytes(), 6), &mut packed).unwrap();
+            let index = format!("main/binary-{architecture}/Packages.xz");
+            release.push_str(&format!(" {} {} {index}\n", Digest::of(&packed).hex(), packed.len()));
+            put(folder, &format!("dists/stable/{index}"), &packed);
+        }
         let mut subkey = SubkeyParamsBuilder::default();
         subkey.key_type(KeyType::Ed25519Legacy).can_sign(true).can_encrypt(EncryptionCaps::None);
         let mut key = SecretKeyParamsBuilder::default();
@@ -56,7 +73,6 @@ impl Archive {
             CleartextSignedMessage::sign(thread_rng(), &release, subkey, &Password::empty()).unwrap();
         let signed = signed.to_armored_string(ArmorOptions::default()).unwrap();
         put(folder, "dists/stable/InRelease", signed.as_bytes());
-        put(folder, &format!("dists/stable/{index}"), &packed);
         let fingerprint = format!("{:X}", key.fingerprint());
         put(folder, "keyring.gpg", &SignedPublicKey::from(key).to_bytes().unwrap());
         Self { folder: folder.to_owned(), fingerprint }
@@ -70,15 +86,16 @@ impl Archive {
 }
 
 /// Makes a package that holds one file and runs nothing; returns its place in the index.
-fn build_package(folder: &Path, name: &str) -> String {
+fn build_package(folder: &Path, (name, version, architecture): Named) -> String {
     let fields = format!(
-        "Package: {name}\nVersion: 1.0\nArchitecture: amd64\nMaintainer: Test <test@mirror.example>\nEssential: yes\n\
+        "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: Test <test@mirror.example>\nEssential: yes\n\
          Priority: required\nDescription: for tests\n"
     );
-    let tree = folder.join("build").join(name);
+    let file = format!("{name}_{version}_{architecture}");
+    let tree = folder.join("build").join(&file);
     put(&tree, "DEBIAN/control", fields.as_bytes());
     put(&tree, &format!("usr/share/doc/{name}/copyright"), b"of no worth\n");
-    let path = format!("pool/main/{name}_1.0_amd64.deb");
+    let path = format!("pool/main/{file}.deb");
     put(folder, &path, b"");
     let made = Command::new("dpkg-deb")
         .args(["--root-owner-group", "--build"])

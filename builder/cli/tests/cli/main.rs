@@ -8,6 +8,7 @@ mod cluster;
 mod completeness;
 mod detached;
 mod inputs;
+mod platforms;
 mod publishing;
 mod session;
 mod shop;

@@ -1,5 +1,7 @@
 //! A platform of one small service, in a registry, and the keys of four owners.
 
+use std::path::Path;
+
 use crate::{
     archive::Archive,
     session::{Serving, Session},
@@ -47,8 +49,13 @@ pub(crate) struct Shop {
 impl Shop {
     /// Writes the platform; nothing is locked.
     pub(crate) fn new() -> Self {
+        Self::beside(Archive::write)
+    }
+
+    /// Writes the platform beside an archive.
+    pub(crate) fn beside(archive: impl FnOnce(&Path) -> Archive) -> Self {
         let session = Session::new();
-        let archive = Archive::write(&session.path("archive"));
+        let archive = archive(&session.path("archive"));
         let shop = Self { session, archive };
         shop.write_version("0.1.0");
         shop.session.write("shop/web/recipe.toml", RECIPE);

@@ -190,7 +190,7 @@ async fn terminating_and_deletion(lab: &Lab, adapter: &Cluster) {
     assert_eq!(adapter.delete(&claim).await.unwrap(), DeleteOutcome::Forbidden);
 }
 
-async fn subscription(lab: &Lab, adapter: &Cluster, name: &str) -> Subscription {
+pub(crate) async fn subscription(lab: &Lab, adapter: &Cluster, name: &str) -> Subscription {
     let value = json!({
         "apiVersion": "bundle.build/v1alpha1", "kind": "Subscription",
         "metadata": { "name": name, "namespace": HOME },

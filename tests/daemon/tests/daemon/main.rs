@@ -6,5 +6,6 @@ mod adapter;
 mod channels;
 mod documents;
 mod outage;
+mod platforms;
 mod rollout;
 mod stories;

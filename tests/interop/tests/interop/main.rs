@@ -4,6 +4,7 @@ mod carrier;
 mod full_disk;
 mod images;
 mod packages;
+mod platforms;
 mod recipes;
 mod refusals;
 mod reproducibility;
