@@ -245,9 +245,10 @@ fn user_of(recipe: &Recipe, lock: &Lock) -> Result<UserId, CommandError> {
     match &recipe.image().user {
         ImageUser::Numeric(user) => Ok(*user),
         ImageUser::Account(name) => {
-            let account = lock.accounts.user(name.as_str());
-            let numbers = account.and_then(|user| format!("{}:{}", user.id, user.group).parse().ok());
-            numbers.ok_or_else(|| {
+            let locked = lock.accounts.user(name.as_str()).map(|user| (user.id, user.group));
+            let numbers = locked.or_else(|| builder_tree::fixed_user(name.as_str()));
+            let parsed = numbers.and_then(|(user, group)| format!("{user}:{group}").parse().ok());
+            parsed.ok_or_else(|| {
                 let problem = recipe.problem(
                     &["image", "user"],
                     &format!("no package of the recipe makes an account `{name}`"),

@@ -52,6 +52,7 @@ use crate::{
 pub(crate) use knowledge::{Known, know, scripts_of};
 pub use knowledge::{Level, ScriptKnowledge, UnknownPart, script_knowledge};
 pub(crate) use names::Names;
+pub use names::fixed_user;
 pub(crate) use system_users::{
     accounts as accounts_of_configuration, configuration as accounts_configuration,
 };

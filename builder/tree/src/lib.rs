@@ -17,7 +17,7 @@ mod recorded;
 mod tree;
 
 pub use capabilities::{Capabilities, CapabilitiesError};
-pub use effect::{EffectError, Level, ScriptKnowledge, UnknownPart, script_knowledge};
+pub use effect::{EffectError, Level, ScriptKnowledge, UnknownPart, fixed_user, script_knowledge};
 pub use error::InstallError;
 pub use install::{
     InstallOptions, RecordScriptsError, Recorder, SourceFile, UnknownRun, accounts_needed, install,

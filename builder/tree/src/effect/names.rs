@@ -45,26 +45,32 @@ const GROUPS: [(&str, u32); 38] = [
     ("users", 100),
     ("nogroup", 65534),
 ];
-const USERS: [(&str, u32); 18] = [
-    ("root", 0),
-    ("daemon", 1),
-    ("bin", 2),
-    ("sys", 3),
-    ("sync", 4),
-    ("games", 5),
-    ("man", 6),
-    ("lp", 7),
-    ("mail", 8),
-    ("news", 9),
-    ("uucp", 10),
-    ("proxy", 13),
-    ("www-data", 33),
-    ("backup", 34),
-    ("list", 38),
-    ("irc", 39),
-    ("_apt", 42),
-    ("nobody", 65534),
+/// Name, id, and id of the group.
+const USERS: [(&str, u32, u32); 18] = [
+    ("root", 0, 0),
+    ("daemon", 1, 1),
+    ("bin", 2, 2),
+    ("sys", 3, 3),
+    ("sync", 4, 65534),
+    ("games", 5, 60),
+    ("man", 6, 12),
+    ("lp", 7, 7),
+    ("mail", 8, 8),
+    ("news", 9, 9),
+    ("uucp", 10, 10),
+    ("proxy", 13, 13),
+    ("www-data", 33, 33),
+    ("backup", 34, 34),
+    ("list", 38, 38),
+    ("irc", 39, 39),
+    ("_apt", 42, 65534),
+    ("nobody", 65534, 65534),
 ];
+
+/// The ids of a user that every Debian system has, and of its group.
+pub fn fixed_user(name: &str) -> Option<(u32, u32)> {
+    USERS.iter().find(|(user, ..)| *user == name).map(|(_, user, group)| (*user, *group))
+}
 
 /// Users and groups of an image by name.
 #[derive(Clone)]
@@ -80,10 +86,8 @@ impl Names {
     }
 
     pub(crate) fn new(accounts: &Accounts) -> Self {
-        let fixed = |table: &[(&str, u32)]| -> BTreeMap<String, u32> {
-            table.iter().map(|(name, id)| ((*name).to_owned(), *id)).collect()
-        };
-        let (mut users, mut groups) = (fixed(&USERS), fixed(&GROUPS));
+        let mut users: BTreeMap<_, _> = USERS.iter().map(|(name, id, _)| ((*name).to_owned(), *id)).collect();
+        let mut groups: BTreeMap<_, _> = GROUPS.iter().map(|(name, id)| ((*name).to_owned(), *id)).collect();
         users.extend(accounts.users.iter().map(|user| (user.name.as_str().to_owned(), user.id)));
         groups.extend(accounts.groups.iter().map(|group| (group.name.as_str().to_owned(), group.id)));
         Self { users, groups }

@@ -53,6 +53,7 @@ fn check(case: &Case) {
     assert!(unused.is_empty(), "reasons without a difference: {unused:?}");
     every_package_owns_something(&ours, &installed);
     loader_cache_is_read_by_ldconfig(&listing, &oracle);
+    fixed_users_are_debian_s(&oracle);
     assert_eq!(diversions(&listing), diversions(&oracle));
     installed.packages.retain(|package| case.shipped.contains(package.name.as_str()));
     assert_eq!(installed.packages.len(), case.shipped.len(), "the oracle has what the lock names");
@@ -110,6 +111,21 @@ fn every_package_owns_something(tree: &Tree, installed: &Installed) {
         let brings_files =
             package.members.iter().any(|member| !matches!(member.kind, builder_tree::MemberKind::Directory));
         assert!(owners.contains(package.name.as_str()) || !brings_files, "{} owns nothing", package.name);
+    }
+}
+
+/// The users with ids for good: those below 100, and nobody.
+fn fixed_users_are_debian_s(oracle: &Listing) {
+    let passwd = oracle.text("etc/passwd");
+    let users = passwd.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        Some((fields[0], (fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?)))
+    });
+    let fixed: Vec<(&str, (u32, u32))> =
+        users.filter(|(_, (user, _))| *user < 100 || *user == 65534).collect();
+    assert!(fixed.len() > 15, "{passwd}");
+    for (name, ids) in fixed {
+        assert_eq!(builder_tree::fixed_user(name), Some(ids), "{name}");
     }
 }
 
