@@ -10,14 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use test_cluster::{AuditEvent, Cluster, ClusterOptions, Registry};
+use test_cluster::AuditEvent;
 use test_end_to_end::{
     keys::Redis,
     load::{Load, Tally},
+    place::Place,
     platform::Platform,
-    tool::Bundle,
 };
 
 const DAEMON: &str = "system:serviceaccount:bundle-system:bundle-daemon";
@@ -25,112 +25,61 @@ const NAMESPACE: &str = "generator";
 const RATE: u32 = 100;
 
 struct Stage {
-    cluster: Cluster,
-    bundle: Bundle,
+    place: Place,
     platform: Platform,
-    registry: String,
     _scratch: tempfile::TempDir,
 }
 
 impl Stage {
     fn set_up() -> Result<Self> {
         let scratch = tempfile::tempdir()?;
-        let cluster = Cluster::start(&ClusterOptions::default())?;
-        let registry = format!("{}:5000", cluster.host_address());
-        cluster.add_registry(&Registry { name: registry.clone(), address: format!("http://{registry}") })?;
-        let bundle = Bundle::new(&scratch.path().join("home"))?;
+        let place = Place::start(&scratch.path().join("home"))?;
         let platform = Platform::copy(&scratch.path().join("platform"))?;
-        Ok(Self { cluster, bundle, platform, registry, _scratch: scratch })
+        Ok(Self { place, platform, _scratch: scratch })
     }
 
     fn up(&self, wait: u32) -> Result<std::process::Output> {
-        let kubeconfig = self.cluster.kubeconfig().display().to_string();
-        let root = self.platform.root().display().to_string();
-        let wait = wait.to_string();
-        self.bundle.output([
-            "--json",
-            "up",
-            &root,
-            "--listen",
-            &self.registry,
-            "--registry",
-            &self.registry,
-            "--context",
-            "bed",
-            "--kubeconfig",
-            &kubeconfig,
-            "--poll",
-            "1",
-            "--soak",
-            "3",
-            "--wait",
-            &wait,
-        ])
+        self.place.up(self.platform.root(), wait)
     }
 
     /// `bundle up` until the release is kept. Returns its digest.
     fn up_and_kept(&self) -> Result<String> {
-        let output = self.up(240)?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.success(), "bundle up: {}\n{said}\n{}", output.status, self.describe());
-        let document: Value = serde_json::from_slice(&output.stdout)?;
+        let document = self.place.up_and_kept(self.platform.root(), 240)?;
         Ok(document["release"].as_str().context("a digest")?.to_owned())
     }
 
-    fn describe(&self) -> String {
-        let ask =
-            |arguments: &[&str]| self.cluster.kubectl(arguments).unwrap_or_else(|error| error.to_string());
-        [
-            ask(&["describe", "subscription", "-n", "bundle-system"]),
-            ask(&["get", "pods,events", "-A"]),
-            ask(&["logs", "-n", "bundle-system", "deploy/bundle-daemon", "--tail=60"]),
-        ]
-        .join("\n")
-    }
-
     fn operator(&self, arguments: &[&str]) -> Result<Value> {
-        let kubeconfig = self.cluster.kubeconfig().display().to_string();
-        self.bundle.json(arguments.iter().copied().chain(["--context", "bed", "--kubeconfig", &kubeconfig]))
+        self.place.operator(arguments)
     }
 
     fn status(&self) -> Result<Value> {
-        Ok(self.operator(&["status", "generator"])?[0]["status"].clone())
+        self.place.status("generator")
     }
 
     /// Waits until the status is as wanted.
     fn wait_for(&self, what: &str, limit: Duration, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
-        let begun = Instant::now();
-        loop {
-            let status = self.status()?;
-            if is_so(&status) {
-                return Ok(status);
-            }
-            if begun.elapsed() > limit {
-                bail!("{what} did not come in {limit:?}: {status:#}\n{}", self.describe());
-            }
-            std::thread::sleep(Duration::from_millis(500));
-        }
+        self.place.wait_for("generator", what, limit, is_so)
     }
 
     /// The API server takes every object of `production`, with the figures of the specification.
     fn production_is_accepted(&self) -> Result<()> {
         let root = self.platform.root().display().to_string();
-        self.cluster.kubectl(&["create", "namespace", "production"])?;
-        let list = self.bundle.run([
+        self.place.cluster.kubectl(&["create", "namespace", "production"])?;
+        let list = self.place.bundle.run([
             "show",
             "--platform",
             &root,
             "--environment",
             "production",
             "--registry",
-            &self.registry,
+            &self.place.registry,
             "--namespace",
             "production",
         ])?;
         let file = self.platform.root().with_file_name("production.json");
         fs::write(&file, &list)?;
         let file = file.display().to_string();
-        let accepted = self.cluster.kubectl(&[
+        let accepted = self.place.cluster.kubectl(&[
             "apply",
             "--server-side",
             "--dry-run=server",
@@ -162,13 +111,14 @@ impl Stage {
     /// containerd pushes to our registry what it pulled from there, byte for byte.
     fn containerd_pushes(&self) -> Result<()> {
         let path = "jsonpath={.spec.template.spec.containers[0].image}";
-        let pulled = self.cluster.kubectl(&["get", "deployment", "api", "-n", NAMESPACE, "-o", path])?;
+        let pulled =
+            self.place.cluster.kubectl(&["get", "deployment", "api", "-n", NAMESPACE, "-o", path])?;
         let (_, digest) = pulled.trim().split_once('@').context("an image by digest")?;
-        let target = format!("{}/copied/api:1", self.registry);
+        let target = format!("{}/copied/api:1", self.place.registry);
         let push = ["ctr", "--namespace=k8s.io", "images", "push", "--plain-http", &target, pulled.trim()];
-        let output = self.cluster.node(1)?.run(&push)?;
+        let output = self.place.cluster.node(1)?.run(&push)?;
         ensure!(output.code == 0, "ctr images push: {}", output.stderr);
-        let url = format!("http://{}/v2/copied/api/manifests/1", self.registry);
+        let url = format!("http://{}/v2/copied/api/manifests/1", self.place.registry);
         let head = Command::new("curl").args(["-sf", "-I", "-m", "5", &url]).output()?;
         let head = String::from_utf8_lossy(&head.stdout).into_owned();
         ensure!(head.contains(digest), "{target} is not {digest}: {head}");
@@ -176,7 +126,7 @@ impl Stage {
     }
 
     fn address(&self) -> Result<SocketAddr> {
-        let ip = self.cluster.kubectl(&[
+        let ip = self.place.cluster.kubectl(&[
             "get",
             "service",
             "api",
@@ -201,7 +151,7 @@ impl Stage {
 
     /// Changes in the namespace of the release that the daemon has made so far.
     fn writes(&self) -> Result<Vec<AuditEvent>> {
-        let events = self.cluster.audit_log()?;
+        let events = self.place.cluster.audit_log()?;
         let is_ours = |event: &AuditEvent| {
             let place = event.object.as_ref().map(|object| object.namespace.as_str());
             event.is_write() && !event.dry_run && event.user == DAEMON && place == Some(NAMESPACE)
@@ -211,21 +161,12 @@ impl Stage {
 
     /// The restore point of that name, on the volume.
     fn restore_point(&self, name: &str) -> Result<PathBuf> {
-        let node = self.cluster.node(1)?;
+        let node = self.place.cluster.node(1)?;
         (0..8)
             .flat_map(|number| fs::read_dir(node.volume(number)).into_iter().flatten().flatten())
             .map(|entry| entry.path())
             .find(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name)))
             .with_context(|| format!("a volume holds {name}"))
-    }
-}
-
-/// A test that fails must not leave its registry on the port of the next one.
-impl Drop for Stage {
-    fn drop(&mut self) {
-        if let Err(error) = self.bundle.run(["down"]) {
-            eprintln!("the registry is not stopped: {error}");
-        }
     }
 }
 
@@ -315,7 +256,7 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
     println!("control → v1: {} requests, {} failed {:?}", control.sent, control.failed(), control.failures);
     assert!(control.failed() > 0, "without a pause before the stop nothing was lost: {control:?}");
     assert_eq!(stage.served_version()?, "1.0.0");
-    stage.cluster.kubectl(&[
+    stage.place.cluster.kubectl(&[
         "wait",
         "deployment/api",
         "-n",
@@ -323,7 +264,7 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
         "--for=jsonpath={.status.availableReplicas}=2",
         "--timeout=90s",
     ])?;
-    let cache = stage.cluster.kubectl(&[
+    let cache = stage.place.cluster.kubectl(&[
         "get",
         "pod",
         "cache-0",
@@ -404,11 +345,17 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
     stage.platform.write("api/recipe.toml", &recipe)?;
     stage.platform.change("bundle.toml", "version = \"0.4.0\"", "version = \"0.5.0\"")?;
     let scale = |replicas: &str| {
-        stage.cluster.kubectl(&["scale", "deployment/bundle-daemon", "-n", "bundle-system", replicas])?;
+        stage.place.cluster.kubectl(&[
+            "scale",
+            "deployment/bundle-daemon",
+            "-n",
+            "bundle-system",
+            replicas,
+        ])?;
         anyhow::Ok(())
     };
     scale("--replicas=0")?;
-    stage.cluster.kubectl(&[
+    stage.place.cluster.kubectl(&[
         "wait",
         "pod",
         "-n",
@@ -420,14 +367,14 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
     ])?;
     let root = stage.platform.root().display().to_string();
     // Without a cluster, so that nobody starts the daemon again.
-    let document = stage.bundle.json(["up", &root, "--listen", &stage.registry])?;
+    let document = stage.place.bundle.json(["up", &root, "--listen", &stage.place.registry])?;
     let fifth = document["release"].as_str().context("a digest")?.to_owned();
     let image = document["images"]
         .as_array()
         .and_then(|all| all.iter().find(|one| one["name"] == "api"))
         .and_then(|one| one["digest"].as_str())
         .context("an image")?;
-    let url = format!("http://{}/v2/generator/api/manifests/{image}", stage.registry);
+    let url = format!("http://{}/v2/generator/api/manifests/{image}", stage.place.registry);
     ensure!(
         Command::new("curl").args(["-sf", "-X", "DELETE", &url]).status()?.success(),
         "the image is deleted"
@@ -449,7 +396,7 @@ fn releases_come_and_bad_ones_go() -> Result<()> {
     stage.platform.write("api/app/server.js", &server)?;
     stage.platform.change("bundle.toml", "version = \"0.5.0\"", "version = \"0.6.0\"")?;
     stage.platform.change("api/recipe.toml", "VERSION = \"2.0.0\"", "VERSION = \"6.0.0\"")?;
-    let document = stage.bundle.json(["up", &root, "--listen", &stage.registry])?;
+    let document = stage.place.bundle.json(["up", &root, "--listen", &stage.place.registry])?;
     let sixth = document["release"].as_str().context("a digest")?.to_owned();
     let status = stage.wait_for("v6 seen", Duration::from_mins(1), |status| {
         status["accepted"]["release"] == sixth.as_str() && is_condition(status, "Pinned", "True")
