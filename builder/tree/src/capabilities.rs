@@ -134,7 +134,8 @@ impl FromStr for Capabilities {
     fn from_str(text: &str) -> Result<Self, CapabilitiesError> {
         let wrong = || CapabilitiesError { text: text.chars().take(200).collect() };
         let (names, sets) = text.split_once(['+', '=']).ok_or_else(wrong)?;
-        if sets.is_empty() || !sets.chars().all(|set| "eip".contains(set)) {
+        // What is only raised, and given to nobody, is nothing.
+        if !sets.contains(['i', 'p']) || !sets.chars().all(|set| "eip".contains(set)) {
             return Err(wrong());
         }
         let mut bits = 0;
@@ -164,11 +165,22 @@ mod tests {
             let found = text.parse::<Capabilities>();
             let hex = |bytes: [u8; 20]| bytes.map(|byte| format!("{byte:02x}")).concat();
             match found {
-                Ok(found) => assert_eq!(hex(found.attribute()), expected, "{text}"),
+                Ok(found) => {
+                    assert_eq!(hex(found.attribute()), expected, "{text}");
+                    assert_eq!(found.to_string().parse(), Ok(found), "{text}");
+                }
                 Err(error) => assert!(expected.is_empty(), "{error}"),
             }
         }
-        for bad in ["", "cap_net_raw", "net_raw+ep", "cap_nothing+ep", "cap_net_raw+x", "cap_net_raw+"] {
+        for bad in [
+            "",
+            "cap_net_raw",
+            "net_raw+ep",
+            "cap_nothing+ep",
+            "cap_net_raw+x",
+            "cap_net_raw+",
+            "cap_net_raw+e",
+        ] {
             assert!(bad.parse::<Capabilities>().is_err(), "{bad}");
         }
     }

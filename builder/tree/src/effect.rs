@@ -277,6 +277,7 @@ impl<'a> Image<'a> {
                 }
                 Verb::Owner { path, owner: names, deep } => self.own(path, names, *deep)?,
                 Verb::Override { path, mode, owner: names } => self.dpkg_override(path, *mode, names)?,
+                Verb::Capabilities { path, capabilities } => self.capabilities(path, *capabilities)?,
                 Verb::RemoveEmpty { directory, prefix, suffix } => {
                     self.remove_empty(directory, prefix, suffix);
                 }

@@ -1,7 +1,10 @@
 //! Verbs for single files.
 
 use super::{EffectError, Image};
-use crate::{Content, Entry, Kind, Owner, Package, TreePath};
+use crate::{Capabilities, Content, Entry, Kind, Owner, Package, TreePath};
+
+const SETCAP: &str = "usr/sbin/setcap";
+const SETUID: u32 = 0o4000;
 
 impl Image<'_> {
     fn place(&self, path: &TreePath) -> Result<TreePath, EffectError> {
@@ -123,6 +126,25 @@ impl Image<'_> {
     ) -> Result<(), EffectError> {
         self.permissions(path, mode, Some(names))?;
         self.overrides.push(format!("{} {mode:o} {path}\n", names.replace(':', " ")));
+        Ok(())
+    }
+
+    /// `setcap` and then `chmod u-s`, of what exists.
+    pub(super) fn capabilities(
+        &mut self,
+        path: &TreePath,
+        capabilities: Capabilities,
+    ) -> Result<(), EffectError> {
+        let path = self.diversions.get(path).map_or(path, |diversion| &diversion.to);
+        let at = self.tree.follow(path).ok_or_else(|| EffectError::Links { path: path.clone() })?;
+        let has_program = self.is_file(&TreePath::known(SETCAP));
+        let Some(entry) = self.tree.get_mut(&at) else { return Ok(()) };
+        if has_program {
+            entry.mode &= !SETUID;
+            self.tree.set_capabilities(&at, capabilities);
+        } else {
+            entry.mode |= SETUID;
+        }
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::{architecture::OtherNames, verb::Verb};
 
 /// The table's files.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 11] = [
     ("base.toml", include_str!("../../effects/base.toml")),
     ("essential.toml", include_str!("../../effects/essential.toml")),
     ("redis.toml", include_str!("../../effects/redis.toml")),
@@ -17,6 +17,7 @@ const FILES: [(&str, &str); 10] = [
     ("system.toml", include_str!("../../effects/system.toml")),
     ("languages.toml", include_str!("../../effects/languages.toml")),
     ("servers.toml", include_str!("../../effects/servers.toml")),
+    ("capabilities.toml", include_str!("../../effects/capabilities.toml")),
     ("programs.toml", include_str!("../../effects/programs.toml")),
     ("inert.toml", include_str!("../../effects/inert.toml")),
     ("snippets.toml", include_str!("../../effects/snippets.toml")),

@@ -8,7 +8,7 @@ use super::{
     local::LocalDirectories,
     services::Levels,
 };
-use crate::TreePath;
+use crate::{Capabilities, TreePath};
 
 /// What a script does.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -37,6 +37,9 @@ pub(crate) enum Verb {
     },
     /// Mode and owner, and dpkg remembers it.
     Override { path: TreePath, mode: u32, owner: String },
+    /// What a program may do without being root's, as `setcap` takes it, in place of the setuid bit; that bit where the
+    /// image has no `setcap`.
+    Capabilities { path: TreePath, capabilities: Capabilities },
     /// Empty directories directly in `directory` go.
     RemoveEmpty { directory: TreePath, prefix: String, suffix: String },
     /// Other packages' files at `path` go to `to`.

@@ -89,11 +89,11 @@ fn is_product_of_running(path: &str) -> bool {
 /// Packages tie names of one file together; what dpkg left apart may be tied, never the other way round.
 fn is_linked_more(mine: Option<&Node>, theirs: Option<&Node>) -> bool {
     match (mine, theirs) {
-        (Some(Node::File { mode, owner, content, .. }), Some(Node::File { links, .. }))
-            if links.is_empty() =>
-        {
-            let untied =
-                Node::File { mode: *mode, owner: owner.clone(), content: content.clone(), links: Vec::new() };
+        (Some(mine @ Node::File { .. }), Some(Node::File { links, .. })) if links.is_empty() => {
+            let mut untied = mine.clone();
+            if let Node::File { links, .. } = &mut untied {
+                links.clear();
+            }
             Some(&untied) == theirs
         }
         _ => false,

@@ -14,10 +14,25 @@ use registry_wire::Digest;
 /// One path. Owners are `user:group`, by name where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
-    Directory { mode: u32, owner: String },
-    File { mode: u32, owner: String, content: Content, links: Vec<String> },
-    Symlink { owner: String, target: String },
-    Other { kind: String },
+    Directory {
+        mode: u32,
+        owner: String,
+    },
+    /// `capabilities` is the value of that attribute; empty where there is none.
+    File {
+        mode: u32,
+        owner: String,
+        content: Content,
+        links: Vec<String>,
+        capabilities: Vec<u8>,
+    },
+    Symlink {
+        owner: String,
+        target: String,
+    },
+    Other {
+        kind: String,
+    },
 }
 
 /// What is in a file. The bytes are kept where a test looks at them: configuration and state.
@@ -41,14 +56,30 @@ impl Node {
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Directory { mode, owner } => format!("directory {mode:o} {owner}"),
-            Self::File { mode, owner, content, links } => {
+            Self::File { mode, owner, content, links, capabilities } => {
                 let digest = content.digest.short();
                 let links = if links.len() > 1 { format!(" linked {links:?}") } else { String::new() };
-                format!("file {mode:o} {owner} {} bytes {digest}{links}", content.length)
+                let may: String = capabilities.iter().map(|byte| format!("{byte:02x}")).collect();
+                let may = if may.is_empty() { may } else { format!(" may {may}") };
+                format!("file {mode:o} {owner} {} bytes {digest}{links}{may}", content.length)
             }
             Self::Symlink { owner, target } => format!("link {owner} -> {target}"),
             Self::Other { kind } => kind.clone(),
         }
+    }
+}
+
+const ATTRIBUTE: &str = "security.capability";
+/// Where GNU tar keeps that attribute.
+const PAX_KEY: &[u8] = b"SCHILY.xattr.security.capability";
+
+/// What a file of this machine may do without being root's.
+fn attribute(file: &Path) -> Vec<u8> {
+    let mut value = [0; 64];
+    match rustix::fs::lgetxattr(file, ATTRIBUTE, &mut value) {
+        Ok(length) => value[..length].to_vec(),
+        Err(rustix::io::Errno::NODATA) => Vec::new(),
+        Err(error) => panic!("{} has no attributes: {error}", file.display()),
     }
 }
 
@@ -138,6 +169,10 @@ impl Listing {
             let link = entry.link_name_bytes().map(|name| String::from_utf8(name.into_owned()).unwrap());
             let (mode, owner) = (entry.header().mode().unwrap() & 0o7777, String::new());
             let (uid, gid) = (entry.header().uid().unwrap(), entry.header().gid().unwrap());
+            let extensions = entry.pax_extensions().unwrap().into_iter().flatten().map(Result::unwrap);
+            let mut capabilities = extensions.filter(|extension| extension.key_bytes() == PAX_KEY);
+            let capabilities =
+                capabilities.next().map(|extension| extension.value_bytes().to_vec()).unwrap_or_default();
             let node = match entry.header().entry_type() {
                 tar::EntryType::Directory => Node::Directory { mode, owner },
                 tar::EntryType::Symlink => Node::Symlink { owner, target: link.unwrap() },
@@ -152,7 +187,8 @@ impl Listing {
                 tar::EntryType::Regular => {
                     let mut bytes = Vec::new();
                     entry.read_to_end(&mut bytes).unwrap();
-                    Node::File { mode, owner, content: Content::new(&path, bytes), links: Vec::new() }
+                    let content = Content::new(&path, bytes);
+                    Node::File { mode, owner, content, links: Vec::new(), capabilities }
                 }
                 other => Node::Other { kind: format!("{other:?}") },
             };
@@ -189,7 +225,8 @@ impl Listing {
                         links.push(first_names.entry(file).or_insert_with(|| path.clone()).clone());
                     }
                     let content = Content::new(&path, fs::read(&file).unwrap());
-                    Node::File { mode, owner, content, links }
+                    let capabilities = attribute(&file);
+                    Node::File { mode, owner, content, links, capabilities }
                 } else {
                     let kind = if kind.is_char_device() { "character device" } else { "special file" };
                     Node::Other { kind: kind.to_owned() }
@@ -218,7 +255,10 @@ impl Listing {
                     }
                     let mut bytes = Vec::new();
                     payloads.copy(content, &mut bytes).unwrap();
-                    Node::File { mode, owner, content: Content::new(path.as_str(), bytes), links }
+                    let content = Content::new(path.as_str(), bytes);
+                    let capabilities = tree.capabilities(path).map(|it| it.attribute().to_vec());
+                    let capabilities = capabilities.unwrap_or_default();
+                    Node::File { mode, owner, content, links, capabilities }
                 }
             };
             raw.insert(path.as_str().to_owned(), Raw { node, uid: entry.uid.into(), gid: entry.gid.into() });

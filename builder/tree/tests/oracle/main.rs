@@ -184,11 +184,19 @@ fn the_api_and_the_essential_set() {
 /// A fixed sample of the popular packages. The whole list is the test `popular`, with the feature of that name.
 #[test]
 fn a_sample_of_popular_packages() {
-    const SAMPLE: [&str; 4] = ["nginx", "haproxy", "openssh-client", "python3"];
+    const SAMPLE: [&[&str]; 6] = [
+        &["nginx"],
+        &["haproxy"],
+        &["openssh-client"],
+        &["python3"],
+        // One program with capabilities; one with the setuid bit, since `setcap` is not there.
+        &["iputils-ping"],
+        &["mtr-tiny"],
+    ];
     let system = System::new("bookworm", popular::kept(), EPOCH);
-    for package in SAMPLE {
-        let row = popular::compare(&system, "bookworm", &[package]).unwrap();
-        assert!(matches!(row.outcome, Outcome::Equal), "{package}: {}", row.outcome.cell());
-        assert!(row.count > 70, "{package} came alone");
+    for set in SAMPLE {
+        let row = popular::compare(&system, "bookworm", set).unwrap();
+        assert!(matches!(row.outcome, Outcome::Equal), "{set:?}: {}", row.outcome.cell());
+        assert!(row.count > 70, "{set:?} came alone");
     }
 }
