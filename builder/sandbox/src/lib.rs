@@ -8,6 +8,9 @@
 //! ([`Reached`]). Less than was asked for is an error, and nothing has run ([`SandboxError::Weaker`]). No descriptor but
 //! the output's goes in. When the caller's thread ends, everything inside ends.
 //!
+//! **Watching.** With [`Own::run_watched`] an [`Observer`] outside sees each call of the command that names a file before
+//! the kernel carries it out, and the command's clock stands still where [`Watch`] says.
+//!
 //! **What no level holds back.** Flaws of the kernel. The wall clock, the processor's model and count, the kernel's release.
 //! Load of the machine within the limits: those of memory and time are for each process, so a command has at most
 //! `memory × processes`; writable folders are bounded for each file and not in sum. What one level lacks against a higher

@@ -1,8 +1,9 @@
-//! A signed Debian archive of two small packages, in a folder.
+//! A signed Debian archive of four small packages, in a folder.
 
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -25,6 +26,17 @@ pub(crate) type Named = (&'static str, &'static str, &'static str);
 /// The packages that are in every image.
 const PACKAGES: &[Named] = &[("base-files", "1.0", "amd64"), ("base-passwd", "1.0", "amd64")];
 
+const ESSENTIAL: &str = "Essential: yes\nPriority: required\n";
+/// What a shell is made of, and where this machine has it.
+const SHELL: [(&str, &str); 3] = [
+    ("usr/bin/sh", "/bin/dash"),
+    ("usr/lib64/ld-linux-x86-64.so.2", "/lib64/ld-linux-x86-64.so.2"),
+    ("usr/lib/x86_64-linux-gnu/libc.so.6", "/lib/x86_64-linux-gnu/libc.so.6"),
+];
+/// A script that nobody knows.
+const SCRIPT: &str = "#!/bin/sh\nset -e\nread line < /usr/share/tool\n[ ! -e /etc/tool ]\n\
+                      printf '%s\\n' \"$line\" > /usr/share/tool.list\n";
+
 /// The archive.
 pub(crate) struct Archive {
     folder: PathBuf,
@@ -35,15 +47,24 @@ pub(crate) struct Archive {
 impl Archive {
     /// Writes one below `folder`.
     pub(crate) fn write(folder: &Path) -> Self {
-        Self::of(folder, PACKAGES)
+        let mut stanzas = essential(folder, PACKAGES);
+        // The machine's own shell, and what it takes to run it.
+        let shell = SHELL.map(|(path, source)| (path, fs::read(source).unwrap()));
+        stanzas.push(("amd64", build_package(folder, ("shell", "1.0", "amd64"), "", &shell)));
+        let tool =
+            [("usr/share/tool", b"of the tool\n".to_vec()), ("DEBIAN/postinst", SCRIPT.as_bytes().to_vec())];
+        stanzas.push(("amd64", build_package(folder, ("tool", "1.0", "amd64"), "", &tool)));
+        Self::sign(folder, &stanzas)
     }
 
     /// Writes one with these packages; it has the architectures that they have.
     pub(crate) fn of(folder: &Path, packages: &[Named]) -> Self {
-        let stanzas: Vec<(&str, String)> =
-            packages.iter().map(|named| (named.2, build_package(folder, *named))).collect();
+        Self::sign(folder, &essential(folder, packages))
+    }
+
+    fn sign(folder: &Path, stanzas: &[(&str, String)]) -> Self {
         let architectures: BTreeSet<&str> =
-            packages.iter().map(|named| named.2).filter(|architecture| *architecture != "all").collect();
+            stanzas.iter().map(|(architecture, _)| *architecture).filter(|one| *one != "all").collect();
         let mut release =
             "Origin: Test\nLabel: Test\nSuite: stable\nCodename: stable\nDate: Sat, 17 May 2025 09:15:04 UTC\n\
              Components: main\nSHA256:\n"
@@ -85,16 +106,31 @@ impl Archive {
     }
 }
 
-/// Makes a package that holds one file and runs nothing; returns its place in the index.
-fn build_package(folder: &Path, (name, version, architecture): Named) -> String {
+/// Packages that are in every image, with their places in the index.
+fn essential(folder: &Path, packages: &[Named]) -> Vec<(&'static str, String)> {
+    packages.iter().map(|named| (named.2, build_package(folder, *named, ESSENTIAL, &[]))).collect()
+}
+
+/// Makes a package; returns its place in the index.
+fn build_package(
+    folder: &Path,
+    (name, version, architecture): Named,
+    more: &str,
+    files: &[(&str, Vec<u8>)],
+) -> String {
     let fields = format!(
-        "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: Test <test@mirror.example>\nEssential: yes\n\
-         Priority: required\nDescription: for tests\n"
+        "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: Test <test@mirror.example>\n\
+         {more}Description: for tests\n"
     );
     let file = format!("{name}_{version}_{architecture}");
     let tree = folder.join("build").join(&file);
     put(&tree, "DEBIAN/control", fields.as_bytes());
     put(&tree, &format!("usr/share/doc/{name}/copyright"), b"of no worth\n");
+    for (path, bytes) in files {
+        put(&tree, path, bytes);
+        let mode = if path.starts_with("usr/share") { 0o644 } else { 0o755 };
+        fs::set_permissions(tree.join(path), PermissionsExt::from_mode(mode)).unwrap();
+    }
     let path = format!("pool/main/{file}.deb");
     put(folder, &path, b"");
     let made = Command::new("dpkg-deb")

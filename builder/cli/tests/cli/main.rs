@@ -7,6 +7,7 @@ mod archive;
 mod cluster;
 mod completeness;
 mod detached;
+mod effects;
 mod inputs;
 mod platforms;
 mod publishing;

@@ -140,6 +140,20 @@ impl Bed {
         read(&output)
     }
 
+    /// The outcome of what must run, and what was seen of it, in the own executor.
+    pub(crate) fn watched(
+        &self,
+        who: Who,
+        [clock, skipped]: [&str; 2],
+        what: &Specification,
+    ) -> (Outcome, Vec<String>) {
+        let child = start(self.command(who, &["watch", clock, skipped]), what);
+        let output = child.wait_with_output().expect("it ends");
+        let Came::Ran(outcome) = read(&output) else { panic!("{who:?}: {}", text(&output.stdout)) };
+        let document: Value = serde_json::from_slice(&output.stdout).expect("a document");
+        (outcome, serde_json::from_value(document["seen"].clone()).expect("a list"))
+    }
+
     /// The outcome of what must run.
     pub(crate) fn ran(&self, who: Who, which: Which, what: &Specification) -> Outcome {
         let least = if which == Which::Confined { Level::Confined } else { Level::Isolated };

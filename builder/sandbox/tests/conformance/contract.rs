@@ -56,6 +56,34 @@ fn less_than_was_asked_for_runs_nothing() {
 }
 
 #[test]
+fn what_a_command_names_is_seen_and_its_clock_stands_still() {
+    let bed = Bed::make();
+    for who in EVERYBODY {
+        let input = bed.folder_of(who);
+        fs::write(input.join("file"), "x").unwrap();
+        Bed::give(&input.join("file"), who);
+        let mut specification = bed.specification(&["time-and", "file"]);
+        specification.mounts.push(Mount::ReadOnly { source: input.clone(), target: "/in".into() });
+        let (outcome, seen) = bed.watched(who, ["1700000000", "5"], &specification);
+        assert_eq!(outcome.end, End::Exited(0), "{who:?}: {}", text(&outcome.errors));
+        // The first process, five that did nothing, and the command.
+        assert_eq!(text(&outcome.output), "1700000000 7", "{who:?}");
+        assert_eq!(seen.first().map(String::as_str), Some("Execute /probe true"), "{who:?}");
+        let wanted = [
+            "Look /in true",
+            "Read /in/file true",
+            "LookAtLink /in/absent true",
+            "Network(\"192.0.2.1:80\")",
+            "Question",
+        ];
+        let found: Vec<&str> = seen.iter().map(String::as_str).filter(|line| wanted.contains(line)).collect();
+        assert_eq!(found, wanted, "{who:?}: {seen:?}");
+        let (outcome, _) = bed.watched(who, ["1800000000", "0"], &specification);
+        assert_eq!(text(&outcome.output), "1800000000 2", "{who:?}");
+    }
+}
+
+#[test]
 fn ends_and_output_are_told() {
     everywhere(|bed, who, which| {
         let outcome = bed.ran(who, which, &bed.specification(&["say", "hello"]));

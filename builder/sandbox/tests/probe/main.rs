@@ -13,7 +13,9 @@ use std::{
     process::ExitCode,
 };
 
-use builder_sandbox::{Bubblewrap, Executor, Helper, Level, Own, Specification};
+use builder_sandbox::{
+    Access, Attempt, Bubblewrap, Executor, Helper, Level, Observer, Own, Specification, Watch,
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +26,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["run", executor, minimum] => succeed(run(executor, minimum)),
+        ["watch", clock, skipped] => succeed(watch(clock, skipped)),
+        ["time-and", path] => succeed(plain::time_and(path)),
         ["say", text] => succeed(plain::say(text)),
         ["exit", code] => code.parse().map_or(ExitCode::from(2), |code: u8| ExitCode::from(code)),
         ["die", signal] => succeed(plain::die(signal)),
@@ -73,6 +77,37 @@ fn run(executor: &str, minimum: &str) -> io::Result<()> {
     let specification: Specification = serde_json::from_str(&text)?;
     let document = match executor.run(&specification, minimum) {
         Ok(outcome) => serde_json::json!({ "ran": outcome }),
+        Err(error) => serde_json::json!({ "refused": told(&error), "remedy": error.remedy() }),
+    };
+    serde_json::to_writer(io::stdout(), &document)?;
+    Ok(())
+}
+
+/// Notes what it sees.
+#[derive(Default)]
+struct Seen(Vec<String>);
+
+impl Observer for Seen {
+    fn accessed(&mut self, access: &Access<'_>) {
+        let is_there = access.root.join("probe").exists();
+        self.0.push(format!("{:?} {} {is_there}", access.used, access.path.display()));
+    }
+
+    fn attempted(&mut self, attempt: Attempt) {
+        self.0.push(format!("{attempt:?}"));
+    }
+}
+
+/// The same in the own executor, watched.
+fn watch(clock: &str, skipped: &str) -> io::Result<()> {
+    let number = |text: &str| text.parse::<u64>().map_err(io::Error::other);
+    let skipped_processes = number(skipped)?.try_into().map_err(io::Error::other)?;
+    let watch = Watch { clock: number(clock)?, skipped_processes };
+    let specification: Specification = serde_json::from_reader(io::stdin())?;
+    let mut seen = Seen::default();
+    let outcome = Own::new(helper()?).run_watched(&specification, Level::Full, watch, &mut seen);
+    let document = match outcome {
+        Ok(outcome) => serde_json::json!({ "ran": outcome, "seen": seen.0 }),
         Err(error) => serde_json::json!({ "refused": told(&error), "remedy": error.remedy() }),
     };
     serde_json::to_writer(io::stdout(), &document)?;

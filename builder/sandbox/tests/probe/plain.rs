@@ -70,3 +70,19 @@ pub(crate) fn change(folder: &str) -> io::Result<()> {
     fs::set_permissions(&new, fs::Permissions::from_mode(0o4755))?;
     say(if given.is_ok() { "given" } else { "not given" })
 }
+
+/// Prints the time and its process id, reads a file, looks for one that is not there, and asks the network and a person.
+pub(crate) fn time_and(path: &str) -> io::Result<()> {
+    let time =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_err(io::Error::other)?;
+    say(&format!("{} {}", time.as_secs(), std::process::id()))?;
+    std::env::set_current_dir("/in")?;
+    std::fs::read(path)?;
+    if std::fs::symlink_metadata("absent").is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    // Neither answers.
+    std::net::TcpStream::connect("192.0.2.1:80").err();
+    io::stdin().read_line(&mut String::new())?;
+    Ok(())
+}
