@@ -26,9 +26,7 @@ pub(crate) fn identities(images: &[PlatformImage]) -> BTreeMap<ServiceName, Imag
 
 /// How it is known what the scripts of each image's packages did.
 fn levels(images: &[PlatformImage]) -> Result<ScriptLevels, CommandError> {
-    let of = |image: &PlatformImage| {
-        Ok((image.name.as_str().parse().of_kind(Kind::Input)?, image.built.scripts.clone()))
-    };
+    let of = |image: &PlatformImage| Ok((image.name.as_str().parse().of_kind(Kind::Input)?, image.scripts()));
     images.iter().map(of).collect()
 }
 
@@ -42,8 +40,8 @@ fn check_scripts(
         return Ok(());
     }
     for image in images {
-        let recorded = image.built.scripts.iter().find(|(_, level)| **level == ScriptLevel::Recorded);
-        if let Some((package, _)) = recorded {
+        let recorded = image.scripts().into_iter().find(|(_, level)| *level == ScriptLevel::Recorded);
+        if let Some((package, _)) = &recorded {
             let recordings = folder.recordings()?;
             let names = recordings.of(package).iter().map(|one| one.run.name.as_str());
             let names = names.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" and ");

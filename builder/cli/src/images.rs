@@ -13,7 +13,11 @@ use builder_inputs::PackageCache;
 use builder_recipe::{ImagePlatform, ImageUser, Recipe};
 use builder_tree::{PackageError, Recordings};
 use bundles_objects::{ImageIdentity, ServiceName, UserId};
-use bundles_release::{ReleaseImage, lock::Lock};
+use bundles_release::{
+    ReleaseImage,
+    lock::{Lock, PackageName},
+    sbom::ScriptLevel,
+};
 use registry_client::BlobSource;
 use registry_wire::{Descriptor, Digest, Platform, StoredManifest};
 
@@ -47,6 +51,8 @@ pub(crate) struct Variant {
     pub(crate) image: EncodedImage,
     /// Its layers, lowest first; they are in the store.
     pub(crate) layers: Vec<Layer>,
+    /// How it is known what the scripts of each package did.
+    pub(crate) scripts: BTreeMap<PackageName, ScriptLevel>,
     /// Whether it had to be built.
     pub(crate) origin: Origin,
 }
@@ -74,6 +80,7 @@ impl PlatformImage {
             platform: config.platform,
             image,
             layers: built.layers,
+            scripts: built.scripts,
             origin: built.origin,
         };
         if let [(_, only)] = &built[..] {
@@ -87,6 +94,16 @@ impl PlatformImage {
         let variants =
             built.into_iter().zip(images).map(|((config, built), image)| variant(config, image, built));
         Self { name, manifest, variants: variants.collect(), user }
+    }
+
+    /// How it is known what the scripts of each package did: on the platform where that is known least well.
+    pub(crate) fn scripts(&self) -> BTreeMap<PackageName, ScriptLevel> {
+        let mut levels = BTreeMap::new();
+        for (package, level) in self.variants.iter().flat_map(|variant| &variant.scripts) {
+            let known = levels.entry(package.clone()).or_insert(*level);
+            *known = (*known).max(*level);
+        }
+        levels
     }
 
     /// What objects have to know.
@@ -200,20 +217,20 @@ pub(crate) fn build(
     Ok(images.collect())
 }
 
-/// What the builder has to know of one recipe's image.
-pub(crate) fn request(
+/// What the builder has to know of one recipe's image, for each of its platforms.
+pub(crate) fn requests(
     folder: &PlatformFolder,
     lock: &Lock,
     recipe: &ServiceName,
     recordings: Recordings,
     context: &Context,
-) -> Result<ImageRequest, CommandError> {
+) -> Result<Vec<ImageRequest>, CommandError> {
     let missing = || CommandError::new(Kind::Usage, format!("there is no recipe `{recipe}`"));
     let recipe = folder.platform.recipe(recipe).ok_or_else(missing)?;
     let cache = PackageCache::new(context.home.downloads());
     // Who its process runs as may be an account that a script has yet to make.
     let user = user_of(recipe, lock).or_else(|_| "65532:65532".parse().of_kind(Kind::Machine))?;
-    image_request(recipe, user, folder, lock, &cache, &Arc::new(recordings))
+    image_requests(recipe.name.as_str(), recipe, user, folder, lock, &cache, &Arc::new(recordings))
 }
 
 /// A build that failed, with what helps.

@@ -186,8 +186,12 @@ mod tests {
 
     #[test]
     fn static_programs_are_told_from_others() {
-        assert!(is_static(&std::env::current_exe().unwrap()).unwrap());
-        assert!(!is_static(Path::new("/bin/sh")).unwrap());
-        assert!(is_static(Path::new("/etc/passwd")).is_err());
+        let head = |path: &Path| ElfHead::read(path);
+        let own = head(&std::env::current_exe().unwrap()).unwrap();
+        assert!(own.is_static);
+        let shell = head(Path::new("/bin/sh")).unwrap();
+        assert!(!shell.is_static);
+        assert_eq!(own.platform, shell.platform);
+        assert!(head(Path::new("/etc/passwd")).is_err());
     }
 }

@@ -242,16 +242,16 @@ fn copy(content: &Content, file: &mut fs::File, path: &Path) -> Result<(), Recor
 fn write_file(
     folder: &Path,
     path: &Path,
-    fill: impl FnOnce(&mut fs::File) -> Result<(), RecordingsError>,
+    write: impl FnOnce(&mut fs::File) -> Result<(), RecordingsError>,
 ) -> Result<(), RecordingsError> {
     let failed = |source| RecordingsError::Write { path: path.to_owned(), source };
-    let mut file = tempfile::Builder::new()
+    let mut written = tempfile::Builder::new()
         .prefix(".effects-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(folder)
         .map_err(failed)?;
-    fill(file.as_file_mut())?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
+    write(written.as_file_mut())?;
+    written.as_file().sync_all().map_err(failed)?;
+    written.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }

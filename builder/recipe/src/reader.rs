@@ -131,7 +131,7 @@ impl Reader<'_> {
                 continue;
             };
             if let Some((document, EnvironmentDocument { config, services, scripts })) = parsed {
-                environments.insert(name.clone(), Environment { name, config, services, scripts, document });
+                environments.insert(name.clone(), Environment { name, config, scripts, services, document });
             }
         }
         environments

@@ -79,7 +79,7 @@ impl Reader<'_> {
     }
 
     fn failed(&self, path: &Path, source: io::Error) -> RecordError {
-        RecordError::Look { run: self.run.clone(), path: path.to_owned(), source }
+        RecordError::Look { run: Box::new(self.run.clone()), path: path.to_owned(), source }
     }
 
     fn text_before(&self, path: &str) -> Result<String, RecordError> {
@@ -104,7 +104,7 @@ impl Reader<'_> {
             let path = name.to_str().map(|name| format!("{folder}/{name}"));
             let path = path
                 .and_then(|path| path.parse::<TreePath>().ok())
-                .ok_or_else(|| RecordError::Name { run: self.run.clone(), path: entry.path() })?;
+                .ok_or_else(|| RecordError::Name { run: Box::new(self.run.clone()), path: entry.path() })?;
             names.push(path);
         }
         names.sort();
@@ -143,7 +143,7 @@ impl Reader<'_> {
 
     fn check_owned(&self, path: &TreePath) -> Result<(), RecordError> {
         if is_dpkgs(path) || ACCOUNTS.contains(&path.as_str()) {
-            return Err(RecordError::DpkgRecord { run: self.run.clone(), path: path.clone() });
+            return Err(RecordError::DpkgRecord { run: Box::new(self.run.clone()), path: path.clone() });
         }
         Ok(())
     }
@@ -183,7 +183,7 @@ impl Reader<'_> {
         if kind.is_symlink() {
             let target = fs::read_link(&at).map_err(failed)?;
             let Some(target) = target.to_str().map(str::to_owned) else {
-                return Err(RecordError::Name { run: self.run.clone(), path: target });
+                return Err(RecordError::Name { run: Box::new(self.run.clone()), path: target });
             };
             if before.is_some_and(|entry| entry.kind == Kind::Symlink(target.clone())) {
                 return Ok(());
@@ -198,7 +198,7 @@ impl Reader<'_> {
             } else {
                 "a device"
             };
-            return Err(RecordError::Special { run: self.run.clone(), path: path.clone(), what });
+            return Err(RecordError::Special { run: Box::new(self.run.clone()), path: path.clone(), what });
         }
         if ACCOUNTS.contains(&path.as_str()) || path.as_str() == WAITING_TRIGGERS {
             return Ok(());
@@ -235,7 +235,7 @@ impl Reader<'_> {
         match found.filter(|found| found.to_string().parse() == Ok(*found)) {
             Some(found) => Ok(Some(found)),
             None => Err(RecordError::Special {
-                run: self.run.clone(),
+                run: Box::new(self.run.clone()),
                 path: path.clone(),
                 what: "capabilities of several kinds",
             }),

@@ -12,7 +12,7 @@ pub enum RecordError {
     #[error("the {run} needs {interpreter}, which the image does not hold")]
     Interpreter {
         /// What would run.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// The program of its first line.
         interpreter: String,
     },
@@ -44,15 +44,15 @@ pub enum RecordError {
     #[error("the {run} was not run")]
     Sandbox {
         /// What would run.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// Why.
-        source: SandboxError,
+        source: Box<SandboxError>,
     },
     /// It failed.
     #[error("the {run} failed, {how}{}", last_lines(said))]
     Failed {
         /// What ran.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// How it ended.
         how: String,
         /// The last lines that it wrote.
@@ -65,7 +65,7 @@ pub enum RecordError {
     )]
     Network {
         /// What ran.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// What it wanted to reach.
         address: String,
         /// The last lines that it wrote.
@@ -75,7 +75,7 @@ pub enum RecordError {
     #[error("the {run} reads what a person would type; nobody is there{}", last_lines(said))]
     Question {
         /// What ran.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// The last lines that it wrote.
         said: Vec<String>,
     },
@@ -86,9 +86,22 @@ pub enum RecordError {
     )]
     Service {
         /// What ran.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// What it started.
         program: String,
+        /// The last lines that it wrote.
+        said: Vec<String>,
+    },
+    /// It left processes that go on.
+    #[error(
+        "the {run} ended and left {count} processes running; none runs while an image is built{}",
+        last_lines(said)
+    )]
+    LeftRunning {
+        /// What ran.
+        run: Box<ScriptRun>,
+        /// How many.
+        count: u32,
         /// The last lines that it wrote.
         said: Vec<String>,
     },
@@ -96,7 +109,7 @@ pub enum RecordError {
     #[error("what the {run} left at {} cannot be read", path.display())]
     Look {
         /// What ran.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// The path.
         path: PathBuf,
         /// What the system said.
@@ -106,7 +119,7 @@ pub enum RecordError {
     #[error("the {run} left {} at {path}, which an image cannot hold", what)]
     Special {
         /// What ran.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// The path.
         path: TreePath,
         /// What is there.
@@ -116,7 +129,7 @@ pub enum RecordError {
     #[error("the {run} used the path {}, which is none of an image's", path.display())]
     Name {
         /// What ran.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// The path.
         path: PathBuf,
     },
@@ -124,7 +137,7 @@ pub enum RecordError {
     #[error("the {run} changed {path}, a record of dpkg's, which is made anew for each image")]
     DpkgRecord {
         /// What ran.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// The path.
         path: TreePath,
     },
@@ -132,7 +145,7 @@ pub enum RecordError {
     #[error("what the {run} does to accounts cannot be recorded")]
     Accounts {
         /// What ran.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// Why.
         source: AccountsError,
     },
@@ -140,7 +153,7 @@ pub enum RecordError {
     #[error("the {run} does not do the same twice: {path} differs, {first} and {second}")]
     Nondeterministic {
         /// What ran.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// The first path that differs.
         path: TreePath,
         /// What the first run left.
@@ -152,7 +165,7 @@ pub enum RecordError {
     #[error("the {run} does not do the same twice: its {what} differ")]
     NondeterministicList {
         /// What ran.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// `accounts` or `triggers`.
         what: &'static str,
     },
@@ -172,7 +185,7 @@ impl RecordError {
                 "set `essential = true` in the [image] of the recipe, or add the package that brings it"
                     .to_owned(),
             ),
-            Self::Sandbox { source: SandboxError::Weaker { .. }, .. } => {
+            Self::Sandbox { source, .. } if matches!(**source, SandboxError::Weaker { .. }) => {
                 Some("bundle doctor, which names what is missing".to_owned())
             }
             Self::Sandbox { source, .. } => source.remedy().map(str::to_owned),
@@ -180,6 +193,7 @@ impl RecordError {
             | Self::Network { run, .. }
             | Self::Question { run, .. }
             | Self::Service { run, .. }
+            | Self::LeftRunning { run, .. }
             | Self::Special { run, .. }
             | Self::DpkgRecord { run, .. }
             | Self::Accounts { run, .. }

@@ -72,8 +72,18 @@ impl<'a> ScriptRecorder<'a> {
             .machine
             .sandbox
             .run_watched(&specification, self.machine.minimum, watch, &mut watcher)
-            .map_err(|source| RecordError::Sandbox { run: run.clone(), source })?;
+            .map_err(|source| RecordError::Sandbox {
+                run: Box::new(run.clone()),
+                source: Box::new(source),
+            })?;
         let said = last_lines(&[outcome.output, outcome.errors].concat());
+        if outcome.left_running > 0 && outcome.end == End::Exited(0) {
+            return Err(RecordError::LeftRunning {
+                run: Box::new(run.clone()),
+                count: outcome.left_running,
+                said,
+            });
+        }
         check(run, outcome.end, &watcher, said)?;
         let reader = Reader {
             run,
@@ -85,7 +95,7 @@ impl<'a> ScriptRecorder<'a> {
         };
         let difference = reader.read()?;
         let accounts = AccountEffects::between(&reader.accounts_before()?, &difference.accounts)
-            .map_err(|source| RecordError::Accounts { run: run.clone(), source })?;
+            .map_err(|source| RecordError::Accounts { run: Box::new(run.clone()), source })?;
         Ok(Ran {
             level: outcome.reached.level(),
             reads: watcher.reads,
@@ -135,12 +145,12 @@ fn check_interpreter(unknown: &UnknownRun<'_>) -> Result<(), RecordError> {
     if path.is_some_and(|path| unknown.before.lookup(&path).is_some()) {
         return Ok(());
     }
-    Err(RecordError::Interpreter { run: unknown.run.clone(), interpreter: interpreter.to_owned() })
+    Err(RecordError::Interpreter { run: Box::new(unknown.run.clone()), interpreter: interpreter.to_owned() })
 }
 
 /// Whether a run was one that can be recorded.
 fn check(run: &ScriptRun, end: End, watcher: &Watcher, said: Vec<String>) -> Result<(), RecordError> {
-    let run = || run.clone();
+    let run = || Box::new(run.clone());
     if let Some(address) = &watcher.network {
         return Err(RecordError::Network { run: run(), address: address.clone(), said });
     }
@@ -182,7 +192,7 @@ fn compare(run: &ScriptRun, first: &Ran, second: &Ran) -> Result<(), RecordError
         let (left, right) = (one.get(path), other.get(path));
         if left != right {
             return Err(RecordError::Nondeterministic {
-                run: run.clone(),
+                run: Box::new(run.clone()),
                 path: path.clone(),
                 first: left.cloned().unwrap_or_else(nothing),
                 second: right.cloned().unwrap_or_else(nothing),
@@ -193,7 +203,7 @@ fn compare(run: &ScriptRun, first: &Ran, second: &Ran) -> Result<(), RecordError
         [("accounts", first.accounts != second.accounts), ("triggers", first.triggers != second.triggers)]
     {
         if differ {
-            return Err(RecordError::NondeterministicList { run: run.clone(), what });
+            return Err(RecordError::NondeterministicList { run: Box::new(run.clone()), what });
         }
     }
     Ok(())
@@ -237,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_last_lines_are_shown() {
-        let text: String = (0..20).map(|number| format!("line {number}\n\n")).collect();
+        let text: String = (0..20).map(|number| format!("line {number}\n\n")).collect::<Vec<_>>().concat();
         let lines = last_lines(text.as_bytes());
         assert_eq!((lines.len(), lines[0].as_str(), lines[7].as_str()), (8, "line 12", "line 19"));
         assert_eq!(last_lines(b"\x1b[31mred\x07\n"), ["[31mred"]);

@@ -81,12 +81,11 @@ impl Scene {
             |place: &&String| place.parse().is_ok_and(|path: TreePath| unknown.before.get(&path).is_some());
         let found = places.iter().find(is_there).cloned();
         let [_, plain] = places;
-        let place = match found {
-            Some(place) => place,
-            None => {
-                scene.add_prop(unknown.before, &plain, unknown.text)?;
-                plain
-            }
+        let place = if let Some(place) = found {
+            place
+        } else {
+            scene.add_prop(unknown.before, &plain, unknown.text)?;
+            plain
         };
         scene.script = Path::new("/").join(place);
         scene.add_prop(unknown.before, POLICY.0, POLICY.1)?;

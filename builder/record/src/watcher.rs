@@ -149,7 +149,7 @@ fn interpreter(file: &File) -> Option<PathBuf> {
     file.take(HEAD as u64).read_to_end(&mut head).ok()?;
     if let Some(line) = head.strip_prefix(b"#!") {
         let line = line.split(|byte| *byte == b'\n').next()?;
-        let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         return words.next().map(|word| std::ffi::OsStr::from_bytes(word).into());
     }
     // ELF of 64 bits, least byte first (elf(5)).
@@ -158,7 +158,7 @@ fn interpreter(file: &File) -> Option<PathBuf> {
     }
     let number = |at: usize, length: usize| -> Option<u64> {
         let bytes = head.get(at..at + length)?;
-        Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        Some(bytes.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
     };
     let place = |number: u64| usize::try_from(number).ok();
     let (table, size, count) = (place(number(32, 8)?)?, place(number(54, 2)?)?, place(number(56, 2)?)?);

@@ -74,8 +74,8 @@ pub(crate) enum Report {
     Unavailable(Vec<Gap>),
     /// A step failed, with the system's number for it.
     Failed(FailedStep, i32),
-    /// The command is over.
-    Ended(End),
+    /// The command is over, and left so many processes running.
+    Ended(End, u32),
 }
 
 /// Namespaces, root and user of a process: what differs inside stands.

@@ -37,6 +37,9 @@ pub struct Outcome {
     pub reached: Reached,
     /// How it ended.
     pub end: End,
+    /// How many processes it left running, which were ended. Told only where there is a process namespace.
+    #[serde(default)]
+    pub left_running: u32,
     /// What it wrote to standard output.
     pub output: Vec<u8>,
     /// What it wrote to standard error.

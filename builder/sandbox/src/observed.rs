@@ -158,10 +158,11 @@ impl Call {
 
 /// The kernel takes the lower half of the register.
 const fn descriptor(argument: u64) -> c_int {
-    (argument & 0xffff_ffff) as u32 as c_int
+    ((argument & 0xffff_ffff) as u32).cast_signed()
 }
 
 impl Flags {
+    #[allow(clippy::match_same_arms, reason = "each flag stands beside what is without it")]
     fn used(self, arguments: &[u64; 6]) -> Use {
         let has = |place: u8, flag: c_int| descriptor(arguments[usize::from(place)]) & flag == flag;
         match self {
@@ -172,12 +173,27 @@ impl Flags {
                 (false, true) => Use::ReadNoLink,
                 (false, false) => Use::Read,
             },
-            Self::NoFollow(place) if has(place, AT_SYMLINK_NOFOLLOW) => Use::LookAtLink,
-            Self::NoFollow(_) => Use::Look,
-            Self::Follow(place) if has(place, AT_SYMLINK_FOLLOW) => Use::Look,
-            Self::Follow(_) => Use::LookAtLink,
-            Self::Remove(place) if has(place, AT_REMOVEDIR) => Use::ReadNoLink,
-            Self::Remove(_) => Use::LookAtLink,
+            Self::NoFollow(place) => {
+                if has(place, AT_SYMLINK_NOFOLLOW) {
+                    Use::LookAtLink
+                } else {
+                    Use::Look
+                }
+            }
+            Self::Follow(place) => {
+                if has(place, AT_SYMLINK_FOLLOW) {
+                    Use::Look
+                } else {
+                    Use::LookAtLink
+                }
+            }
+            Self::Remove(place) => {
+                if has(place, AT_REMOVEDIR) {
+                    Use::ReadNoLink
+                } else {
+                    Use::LookAtLink
+                }
+            }
         }
     }
 }
@@ -222,7 +238,7 @@ mod tests {
 
     #[test]
     fn calls_name_their_paths() {
-        let here = AT_FDCWD as u32;
+        let here = AT_FDCWD.cast_unsigned();
         let flag = |flag: c_int| u64::from(flag.unsigned_abs());
         let names = |base, text, used| Names { base, text, used };
         let cwd = Base::WorkingFolder;

@@ -248,7 +248,7 @@ fn read_some<R: Read>(source: &mut Option<R>, into: &mut Vec<u8>) -> io::Result<
 /// What the reports say.
 fn conclude(received: Received, cut: Option<End>, status: &str) -> Result<Answer, SandboxError> {
     let mut reached: Option<Reached> = None;
-    let mut ended = None;
+    let (mut ended, mut left_running) = (None, 0);
     let whole = received.reports.split_inclusive(|byte| *byte == b'\n');
     for line in whole.filter(|line| line.ends_with(b"\n")) {
         match serde_json::from_slice(line).map_err(SandboxError::Report)? {
@@ -259,13 +259,17 @@ fn conclude(received: Received, cut: Option<End>, status: &str) -> Result<Answer
             Report::Failed(failed, number) => {
                 return Err(SandboxError::Step { failed, source: io::Error::from_raw_os_error(number) });
             }
-            Report::Ended(end) => ended = Some(end),
+            Report::Ended(end, left) => (ended, left_running) = (Some(end), left),
         }
     }
     match (reached, cut.or(ended)) {
-        (Some(reached), Some(end)) => {
-            Ok(Answer::Done(Outcome { reached, end, output: received.output, errors: received.errors }))
-        }
+        (Some(reached), Some(end)) => Ok(Answer::Done(Outcome {
+            reached,
+            end,
+            left_running,
+            output: received.output,
+            errors: received.errors,
+        })),
         _ => Err(SandboxError::Silent {
             status: status.to_owned(),
             said: String::from_utf8_lossy(&received.errors).chars().take(2000).collect(),

@@ -100,7 +100,7 @@ impl Capabilities {
         if ![2, 3].contains(&(head >> 24)) {
             return None;
         }
-        let wide = |low: usize| Some(word(low)? | word(low + 2)? << 32);
+        let wide = |low: usize| Some(word(low)? | (word(low + 2)? << 32));
         Some(Self { permitted: wide(1)?, inheritable: wide(2)?, effective: head & u64::from(EFFECTIVE) != 0 })
     }
 }
@@ -110,7 +110,7 @@ impl fmt::Display for Capabilities {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bits = self.permitted | self.inheritable;
         let names: Vec<String> = (0..NAMES.len())
-            .filter(|place| bits >> place & 1 == 1)
+            .filter(|place| (bits >> place) & 1 == 1)
             .map(|place| format!("cap_{}", NAMES[place]))
             .collect();
         let set = |letter, has: bool| if has { letter } else { "" };

@@ -1,6 +1,6 @@
 //! Why packages do not make a tree.
 
-use std::fmt::Write as _;
+use std::{fmt, fmt::Write as _};
 
 use bundles_release::lock::{Architecture, PackageName};
 use registry_wire::Digest;
@@ -67,7 +67,7 @@ pub enum InstallError {
     #[error("the {run} is neither declared nor recorded")]
     NotRecorded {
         /// What would run.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
     },
     /// A recorded script where only declared ones may have a part in images.
     #[error(
@@ -76,13 +76,13 @@ pub enum InstallError {
     )]
     OnlyRecorded {
         /// What would run.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
     },
     /// A recorded script has another text now.
     #[error("the {run} ({}) is not the one that was recorded ({recorded})", run.script)]
     ScriptChanged {
         /// What would run.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// SHA-256 of the text that ran.
         recorded: Digest,
     },
@@ -90,39 +90,33 @@ pub enum InstallError {
     #[error("the {run} was recorded with other arguments: {recorded}")]
     ArgumentsChanged {
         /// What would run.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// What it was started with, for people.
         recorded: String,
     },
     /// A path that a recorded script looked at is not what it was.
-    #[error("the {run} looked at {path}, which has changed: it is `{is}`, and was `{was}`{}", others(*more))]
+    #[error("the {run} looked at {change}")]
     ReadChanged {
         /// What would run.
-        run: ScriptRun,
-        /// The path.
-        path: TreePath,
-        /// What was there.
-        was: State,
-        /// What is there.
-        is: State,
-        /// How many more paths have changed.
-        more: usize,
+        run: Box<ScriptRun>,
+        /// What has changed.
+        change: Box<ChangedRead>,
     },
     /// What a recorded script left was changed by what came later.
     #[error("what the {run} left at {path} was changed afterwards by {by}, so the recording does not hold")]
     Undone {
         /// What ran.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// The path.
         path: TreePath,
         /// Who owns it now.
-        by: String,
+        by: Box<str>,
     },
     /// An account that a script made gets no id.
     #[error("an account that the {run} makes gets no id")]
     Allocate {
         /// What ran.
-        run: ScriptRun,
+        run: Box<ScriptRun>,
         /// Why.
         source: AccountError,
     },
@@ -186,8 +180,25 @@ pub enum InstallError {
     },
 }
 
-fn others(more: usize) -> String {
-    if more == 0 { String::new() } else { format!(", and {more} more") }
+/// A path that a recorded script looked at, and that is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedRead {
+    /// The path.
+    pub path: TreePath,
+    /// What was there.
+    pub was: State,
+    /// What is there.
+    pub is: State,
+    /// How many more paths have changed.
+    pub more: usize,
+}
+
+impl fmt::Display for ChangedRead {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, was, is, more } = self;
+        write!(formatter, "{path}, which has changed: it is `{is}`, and was `{was}`")?;
+        if *more > 0 { write!(formatter, ", and {more} more have changed") } else { Ok(()) }
+    }
 }
 
 /// Lines of an unknown script that a message shows.

@@ -75,10 +75,11 @@ pub fn accounts_needed(
 fn account_verbs(package: &Package, recordings: &Recordings) -> Vec<Verb> {
     let of = |(name, text): (ScriptName, &str)| match know(name, text, &package.architecture) {
         Ok(known) => known.verbs,
-        Err(_) => {
-            let recorded = recordings.account_verbs(package, name, Digest::of(text.as_bytes()));
-            recorded.into_iter().cloned().collect()
-        }
+        Err(_) => recordings
+            .account_verbs(package, name, Digest::of(text.as_bytes()))
+            .into_iter()
+            .cloned()
+            .collect(),
     };
     scripts_of(package).flat_map(of).collect()
 }

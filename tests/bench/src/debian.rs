@@ -96,7 +96,7 @@ impl Archive {
         self.mmdebstrap(&["--variant=essential", "--dpkgopt=force-unsafe-io"], target)
     }
 
-    /// A command that installs all packages with the real dpkg, as [`Self::essential`] does. A data cluster of PostgreSQL
+    /// A command that installs all packages with the real dpkg, as [`Self::essential`] does. A data cluster of `PostgreSQL`
     /// is not made: it is no part of an image.
     pub(crate) fn whole(&self, target: &Path) -> Result<Command> {
         let names = format!("--include={}", self.names.join(","));

@@ -137,7 +137,7 @@ fn expect_held(server: &Server, pod: &Value, node: Node<'_>) -> Result<usize> {
         let Ok(status) = run(&["cat", &format!("/proc/{process}/status")]) else { continue };
         let field = |field: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-            line.map(str::trim).unwrap_or_else(|| panic!("{field} of {name}: {status}"))
+            line.map_or_else(|| panic!("{field} of {name}: {status}"), str::trim)
         };
         for identity in ["Uid", "Gid"] {
             let numbers: Vec<_> = field(identity).split_whitespace().collect();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -76,7 +77,7 @@ impl Archive {
             let mut packed = Vec::new();
             std::io::Read::read_to_end(&mut XzEncoder::new(text.as_bytes(), 6), &mut packed).unwrap();
             let index = format!("main/binary-{architecture}/Packages.xz");
-            release.push_str(&format!(" {} {} {index}\n", Digest::of(&packed).hex(), packed.len()));
+            writeln!(release, " {} {} {index}", Digest::of(&packed).hex(), packed.len()).unwrap();
             put(folder, &format!("dists/stable/{index}"), &packed);
         }
         let mut subkey = SubkeyParamsBuilder::default();
@@ -115,16 +116,16 @@ fn essential(folder: &Path, packages: &[Named]) -> Vec<(&'static str, String)> {
 fn build_package(
     folder: &Path,
     (name, version, architecture): Named,
-    more: &str,
+    fields: &str,
     files: &[(&str, Vec<u8>)],
 ) -> String {
-    let fields = format!(
+    let control = format!(
         "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: Test <test@mirror.example>\n\
-         {more}Description: for tests\n"
+         {fields}Description: for tests\n"
     );
     let file = format!("{name}_{version}_{architecture}");
     let tree = folder.join("build").join(&file);
-    put(&tree, "DEBIAN/control", fields.as_bytes());
+    put(&tree, "DEBIAN/control", control.as_bytes());
     put(&tree, &format!("usr/share/doc/{name}/copyright"), b"of no worth\n");
     for (path, bytes) in files {
         put(&tree, path, bytes);
@@ -142,7 +143,7 @@ fn build_package(
     assert!(made.status.success(), "{made:?}");
     let bytes = fs::read(folder.join(&path)).unwrap();
     let (size, sha256) = (bytes.len(), Digest::of(&bytes).hex());
-    format!("{fields}Filename: {path}\nSize: {size}\nSHA256: {sha256}\n\n")
+    format!("{control}Filename: {path}\nSize: {size}\nSHA256: {sha256}\n\n")
 }
 
 fn put(folder: &Path, path: &str, bytes: &[u8]) {

@@ -37,8 +37,8 @@ async fn locks_and_fetches_through_http_and_asks_only_for_what_is_new() -> Resul
         first.recipe_packages(&requests[0].recipe).map(|package| package.name.as_str()).collect();
     assert_eq!(names, ["base-files", "libc6", "base-passwd", "redis-server"]);
     let without: Vec<&str> = first.recipes[&requests[0].recipe]
-        .satisfied
-        .iter()
+        .selections()
+        .flat_map(|selection| &selection.satisfied)
         .map(|left_out| left_out.package.as_str())
         .collect();
     assert_eq!(without, ["adduser", "awk"]);

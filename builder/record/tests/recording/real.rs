@@ -46,15 +46,6 @@ fn equals_dpkgs(system: &System, set: &[&str], unknown: &[&str]) {
     let listing = Listing::of_tree(&tree, payloads);
     let Differences { unexpected, .. } = differences(&listing, &oracle, &tree);
     assert!(unexpected.is_empty(), "{set:?}: {} differences:\n{}", unexpected.len(), unexpected.join("\n"));
-    for recording in &all {
-        println!(
-            "{}: {} paths looked at, {} changed, level {}",
-            recording.run,
-            recording.reads.len(),
-            recording.changes.len(),
-            recording.sandbox
-        );
-    }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

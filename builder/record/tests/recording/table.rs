@@ -152,6 +152,7 @@ fn what_must_not_be_recorded_is_refused() {
             "cp /bin/true /sbin/start-stop-daemon; /sbin/start-stop-daemon --start",
             "starts a service with /usr/sbin/start-stop-daemon",
         ),
+        ("daemon", "sleep 1000 > /dev/null 2>&1 &", "ended and left 1 processes running"),
         ("pipe", "mkfifo /etc/pipe", "left a pipe at /etc/pipe"),
         (
             "dpkg",

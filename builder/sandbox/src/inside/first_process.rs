@@ -30,14 +30,20 @@ pub(crate) fn run_command(
         Fork::Parent(command) => {
             harden()?;
             let status = await_command(command)?;
-            if matches!(order.stage, Stage::WithoutNamespaces(_)) {
-                end_orphans()?;
-            }
+            let left = match order.stage {
+                Stage::WithoutNamespaces(_) => {
+                    end_orphans()?;
+                    0
+                }
+                // Only a watched command's caller cares, and waiting takes time.
+                Stage::Machine if order.watch.is_some() => count_left()?,
+                Stage::Machine | Stage::Inside => 0,
+            };
             let end = match (status.exit_status(), status.terminating_signal()) {
                 (Some(code), _) => End::Exited(code),
                 (None, signal) => End::Killed(signal.unwrap_or_default()),
             };
-            channel.report(&Report::Ended(end)).map_err(|_| Stop::Over)?;
+            channel.report(&Report::Ended(end, left)).map_err(|_| Stop::Over)?;
             Ok(())
         }
     }
@@ -95,6 +101,26 @@ fn await_command(command: Pid) -> Result<WaitStatus, Stop> {
             Err(error) => return Err(error).of_step("wait for the command"),
         }
     }
+}
+
+/// Counts what the command left running in this process namespace, whose first process this is. What is about to end is
+/// given a moment for it.
+fn count_left() -> Result<u32, Stop> {
+    const ROUNDS: usize = 50;
+    let own = rustix::process::getpid().as_raw_nonzero().to_string();
+    let mut left = 0;
+    for _ in 0..ROUNDS {
+        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+        let processes = fs::read_dir("/proc").of_step("look for processes")?;
+        let is_other = |name: &str| name != own && name.bytes().all(|byte| byte.is_ascii_digit());
+        let others = processes.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_other));
+        left = u32::try_from(others.count()).unwrap_or(u32::MAX);
+        if left == 0 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(4));
+    }
+    Ok(left)
 }
 
 /// Without a process namespace what the command left has to be found. What leaves processes faster than they are found

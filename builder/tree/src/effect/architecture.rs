@@ -33,7 +33,7 @@ impl OtherNames {
     }
 
     /// A text of the table with these names in it.
-    pub(super) fn from_table(self, text: &str) -> String {
+    pub(super) fn of_table(self, text: &str) -> String {
         let (architecture, triplet) = MULTIARCH[0];
         text.replace(triplet, self.triplet).replace(architecture, self.architecture)
     }
@@ -41,7 +41,7 @@ impl OtherNames {
     /// The same for all texts of a value.
     pub(super) fn rename(self, value: &mut toml::Value) {
         match value {
-            toml::Value::String(text) => *text = self.from_table(text),
+            toml::Value::String(text) => *text = self.of_table(text),
             toml::Value::Array(values) => values.iter_mut().for_each(|value| self.rename(value)),
             toml::Value::Table(table) => table.iter_mut().for_each(|(_, value)| self.rename(value)),
             _ => {}
@@ -58,7 +58,7 @@ mod tests {
         let names = OtherNames::of(&"arm64".parse().unwrap()).unwrap();
         let text = "/usr/lib/aarch64-linux-gnu /usr/lib/jvm/java-17-openjdk-arm64";
         assert_eq!(names.to_table(text), "/usr/lib/x86_64-linux-gnu /usr/lib/jvm/java-17-openjdk-amd64");
-        assert_eq!(names.from_table(&names.to_table(text)), text);
+        assert_eq!(names.of_table(&names.to_table(text)), text);
         for other in ["amd64", "all", "riscv64"] {
             assert!(OtherNames::of(&other.parse().unwrap()).is_none(), "{other}");
         }

@@ -200,7 +200,9 @@ impl Known {
     ) -> bool {
         let mut parameters = parameters.clone();
         if let (Some(names), true) = (self.names, self.is_renamed) {
-            parameters.values_mut().for_each(|value| *value = names.from_table(value));
+            for value in parameters.values_mut() {
+                *value = names.of_table(value);
+            }
         }
         let Some(verbs) = table::verbs(effects, &parameters, self.names) else { return false };
         self.verbs.extend(verbs);

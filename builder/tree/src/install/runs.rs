@@ -287,7 +287,7 @@ impl<'a> Installation<'a> {
             return Err(pending.unknown());
         }
         if recordings.allowed() == Allowed::DeclaredOnly {
-            return Err(InstallError::OnlyRecorded { run: pending.run.clone() });
+            return Err(InstallError::OnlyRecorded { run: Box::new(pending.run.clone()) });
         }
         let before = self.before(pending.place)?;
         let recording = recordings.find(&pending.run, &before, self.image.payloads)?;
@@ -303,7 +303,7 @@ impl<'a> Installation<'a> {
     /// Gives ids to accounts that the lock does not have yet, so that what follows can be recorded too.
     fn allow(&mut self, recording: &Recording) -> Result<(), InstallError> {
         let allocated = allocate_accounts(&self.image.accounts, &recording.accounts.requests())
-            .map_err(|source| InstallError::Allocate { run: recording.run.clone(), source })?;
+            .map_err(|source| InstallError::Allocate { run: Box::new(recording.run.clone()), source })?;
         self.image.names = Names::new(&allocated);
         self.image.accounts = Cow::Owned(allocated);
         Ok(())
@@ -383,11 +383,13 @@ fn triggers(package: &Package, directives: &[&str]) -> Vec<String> {
 pub fn script_level(package: &Package) -> ScriptLevel {
     let known: Vec<bool> =
         scripts_of(package).map(|(name, text)| know(name, text, &package.architecture).is_ok()).collect();
-    match known.iter().all(|known| *known) {
-        true if known.is_empty() => ScriptLevel::None,
-        true => ScriptLevel::Declared,
+    if known.is_empty() {
+        ScriptLevel::None
+    } else if known.into_iter().all(|known| known) {
+        ScriptLevel::Declared
+    } else {
         // An image holds no package with unknown scripts but by a recording.
-        false => ScriptLevel::Recorded,
+        ScriptLevel::Recorded
     }
 }
 

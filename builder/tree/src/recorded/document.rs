@@ -301,7 +301,7 @@ mod tests {
         let expected = Content::Host { path: folder.path().join(binary.hex()), digest: binary, length: 3 };
         assert_eq!(*content, expected);
         *content = Content::bytes([0, 1, 2]);
-        assert_eq!(read, [wanted.clone()]);
+        assert_eq!(read, std::slice::from_ref(&wanted));
         // It is read as people write: a text on lines of its own.
         assert!(stored.text.contains("one\n\"two\"\n"), "{}", stored.text);
         let mut recordings = Recordings::none();

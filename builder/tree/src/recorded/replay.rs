@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Change, Outcome, Recording, Recordings, ScriptRun, State, told};
 use crate::{
-    Content, EffectError, Entry, InstallError, Kind, Owner, Package, Payloads, Tree, TreePath, effect::Image,
+    ChangedRead, Content, EffectError, Entry, InstallError, Kind, Owner, Package, Payloads, Tree, TreePath,
+    effect::Image,
 };
 
 /// What recordings left at a path, and whose. Nothing that comes later may undo it.
@@ -23,16 +24,16 @@ impl Recordings {
         let of_script: Vec<&Recording> =
             named.iter().copied().filter(|one| one.run.script == run.script).collect();
         let Some(first) = named.first() else {
-            return Err(InstallError::NotRecorded { run: run.clone() });
+            return Err(InstallError::NotRecorded { run: Box::new(run.clone()) });
         };
         let Some(same) = of_script.first() else {
             let recorded = first.run.script;
-            return Err(InstallError::ScriptChanged { run: run.clone(), recorded });
+            return Err(InstallError::ScriptChanged { run: Box::new(run.clone()), recorded });
         };
         let mut of_arguments = of_script.iter().copied().filter(|one| one.run.arguments == run.arguments);
         if of_arguments.clone().next().is_none() {
             let recorded = told(&same.run.arguments);
-            return Err(InstallError::ArgumentsChanged { run: run.clone(), recorded });
+            return Err(InstallError::ArgumentsChanged { run: Box::new(run.clone()), recorded });
         }
         let mut nearest: Option<(usize, InstallError)> = None;
         for recording in of_arguments.by_ref() {
@@ -49,11 +50,13 @@ impl Recordings {
             }
             let Some((path, was, is)) = first else { return Ok(recording) };
             if nearest.as_ref().is_none_or(|(least, _)| count < *least) {
-                let (run, path, was) = (run.clone(), path.clone(), was.clone());
-                nearest = Some((count, InstallError::ReadChanged { run, path, was, is, more: count - 1 }));
+                let change = ChangedRead { path: path.clone(), was: was.clone(), is, more: count - 1 };
+                let (run, change) = (Box::new(run.clone()), Box::new(change));
+                nearest = Some((count, InstallError::ReadChanged { run, change }));
             }
         }
-        Err(nearest.map_or_else(|| InstallError::NotRecorded { run: run.clone() }, |(_, error)| error))
+        Err(nearest
+            .map_or_else(|| InstallError::NotRecorded { run: Box::new(run.clone()) }, |(_, error)| error))
     }
 }
 
@@ -139,8 +142,8 @@ impl Image<'_> {
                 _ => false,
             };
             if !holds {
-                let by = is.map_or_else(|| "nobody".to_owned(), |entry| entry.owner.to_string());
-                return Err(InstallError::Undone { run: run.clone(), path: path.clone(), by });
+                let by = is.map_or_else(|| "nobody".into(), |entry| entry.owner.to_string().into());
+                return Err(InstallError::Undone { run: Box::new(run.clone()), path: path.clone(), by });
             }
         }
         Ok(())

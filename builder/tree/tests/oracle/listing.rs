@@ -59,7 +59,7 @@ impl Node {
             Self::File { mode, owner, content, links, capabilities } => {
                 let digest = content.digest.short();
                 let links = if links.len() > 1 { format!(" linked {links:?}") } else { String::new() };
-                let may: String = capabilities.iter().map(|byte| format!("{byte:02x}")).collect();
+                let may = capabilities.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
                 let may = if may.is_empty() { may } else { format!(" may {may}") };
                 format!("file {mode:o} {owner} {} bytes {digest}{links}{may}", content.length)
             }

@@ -1,5 +1,5 @@
 //! The oracle: our trees equal those of the real dpkg, which mmdebstrap drives with the same versions, path by path:
-//! kind, mode, owner by name, link target, content. What may differ is listed, each path with its reason.
+//! kind, mode, owner by name, capabilities, link target, content. What may differ is listed, each path with its reason.
 //!
 //! Needs root, which mounts copies of a system, and the machine's apt configuration. Debian packages: mmdebstrap, apt,
 //! libc-bin, mount.

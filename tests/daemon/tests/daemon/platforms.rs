@@ -20,7 +20,7 @@ use test_daemon::{
 
 use crate::adapter::subscription;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn config(architecture: &str, variant: Option<&str>) -> ImageConfig {
     ImageConfig {

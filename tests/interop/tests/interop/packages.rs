@@ -1,6 +1,9 @@
 //! Scanners find in our images exactly what is locked, from the files alone: our SBOM is no part of an image.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -19,8 +22,9 @@ fn text(document: &Value, name: &str) -> String {
     document[name].as_str().unwrap_or_default().to_owned()
 }
 
-/// `list` says what a scanner finds in an image. Nothing may be found twice.
-fn lists_exactly_the_locked_packages(scanner: &str, list: impl Fn(&str) -> Result<Vec<Found>>) -> Result<()> {
+/// `list` says what a scanner finds in an image. Nothing may be found twice. Returns precision and recall.
+fn listed_exactly(scanner: &str, list: impl Fn(&str) -> Result<Vec<Found>>) -> Result<String> {
+    let mut figures = String::new();
     let served = Served::shared(scratch())?;
     let lock = platform::lock()?;
     let mut seen = BTreeMap::new();
@@ -35,20 +39,24 @@ fn lists_exactly_the_locked_packages(scanner: &str, list: impl Fn(&str) -> Resul
             })
             .collect();
         let right = found.iter().filter(|package| locked.contains(**package)).count();
-        println!("{scanner}, {name}: precision {right}/{}, recall {right}/{}", found.len(), locked.len());
+        let (found_count, locked_count) = (found.len(), locked.len());
+        writeln!(
+            figures,
+            "{scanner}, {name}: precision {right}/{found_count}, recall {right}/{locked_count}"
+        )?;
         let more: Vec<_> = found.iter().filter(|package| !locked.contains(**package)).collect();
         let less: Vec<_> = locked.iter().filter(|package| !found.contains(*package)).collect();
         ensure!(more.is_empty() && less.is_empty(), "{name}: not locked: {more:?}; not found: {less:?}");
         seen.insert(name.to_owned(), right);
     }
     ensure!(seen.len() == 2 && seen.values().all(|count| *count > 20), "packages of two images: {seen:?}");
-    Ok(())
+    Ok(figures)
 }
 
 #[test]
 fn syft_lists_exactly_the_locked_packages() -> Result<()> {
     let home = tempfile::tempdir()?;
-    lists_exactly_the_locked_packages("Syft", |reference| {
+    let figures = listed_exactly("Syft", |reference| {
         let mut syft = built("syft", home.path())?;
         syft.env("SYFT_REGISTRY_INSECURE_USE_HTTP", "true").env("SYFT_CHECK_FOR_APP_UPDATE", "false");
         let output =
@@ -61,14 +69,16 @@ fn syft_lists_exactly_the_locked_packages() -> Result<()> {
                 (text(package, "name"), text(package, "version"), text(&package["metadata"], "architecture"))
             })
             .collect())
-    })
+    })?;
+    println!("{figures}");
+    Ok(())
 }
 
 #[cfg(feature = "trivy")]
 #[test]
 fn trivy_lists_exactly_the_locked_packages() -> Result<()> {
     let home = tempfile::tempdir()?;
-    lists_exactly_the_locked_packages("Trivy", |reference| {
+    let figures = listed_exactly("Trivy", |reference| {
         let mut trivy = built("trivy", home.path())?;
         // An SBOM is made without a database of vulnerabilities.
         trivy.args(["image", "--image-src", "remote", "--insecure", "--format", "cyclonedx", "--quiet"]);
@@ -97,5 +107,7 @@ fn trivy_lists_exactly_the_locked_packages() -> Result<()> {
                 ))
             })
             .collect()
-    })
+    })?;
+    println!("{figures}");
+    Ok(())
 }

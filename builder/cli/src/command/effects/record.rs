@@ -20,6 +20,12 @@ use crate::{
     recordings,
 };
 
+/// This machine's processor, as OCI calls it.
+#[cfg(target_arch = "x86_64")]
+const PROCESSOR: &str = "amd64";
+#[cfg(target_arch = "aarch64")]
+const PROCESSOR: &str = "arm64";
+
 #[derive(Debug, Args)]
 pub(super) struct Record {
     /// A package of the lock.
@@ -85,12 +91,22 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
     // Contents lie in temporary folders until they are written.
     let mut built = Vec::new();
     for recipe in &recipes {
-        let request = images::request(&folder, &lock, recipe, others.clone(), context)?;
-        let progress = Progress::new(context.report);
-        let unpacked = Builder::new(&store, &progress).unpacked(&request);
-        progress.finish();
-        let unpacked = unpacked.map_err(|error| images::of_build(error, &folder))?;
-        built.push((request, unpacked));
+        let requests = images::requests(&folder, &lock, recipe, others.clone(), context)?;
+        // Programs of other processors do not run here.
+        for request in requests.into_iter().filter(|one| one.config.platform.architecture == PROCESSOR) {
+            let progress = Progress::new(context.report);
+            let unpacked = Builder::new(&store, &progress).unpacked(&request);
+            progress.finish();
+            let unpacked = unpacked.map_err(|error| images::of_build(error, &folder))?;
+            built.push((request, unpacked));
+        }
+    }
+    if built.is_empty() {
+        let error = format!(
+            "no image with package {package} is for linux/{PROCESSOR}, which this machine is: its scripts would not run"
+        );
+        let hint = "record on a machine of the image's platform, or read the script and add it to the table of effects";
+        return Err(CommandError::new(Kind::Input, error).hint(hint));
     }
     let mut machines = Vec::new();
     for (request, _) in &built {
