@@ -149,7 +149,7 @@ pub struct RestorePointRecord {
     pub taken: Option<Timestamp>,
 }
 
-/// What a release is called in messages and tables: `0.1.0@af119116f9cc`. The version alone does not tell releases
+/// What a release is called in messages and tables: `0.1.0@4f7ab333ffd5`. The version alone does not tell releases
 /// apart, since many may have the same.
 pub fn release_title(version: Option<&ReleaseVersion>, release: &Digest) -> String {
     match version {

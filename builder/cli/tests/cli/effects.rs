@@ -36,7 +36,7 @@ fn an_unknown_script_is_recorded_and_then_built() {
     let shop = shop();
     let lock = format!("lock --platform shop {}", shop.archive.sources().join(" "));
     let record = "try: bundle effects record tool --platform shop";
-    says(&shop, &lock, &["4 packages", "package tool: its postinst (sha256:", record]);
+    says(&shop, &lock, &["4 packages", "package tool (amd64): its postinst (sha256:", record]);
     says(
         &shop,
         "build --platform shop",
@@ -90,7 +90,7 @@ fn an_unknown_script_is_recorded_and_then_built() {
     let of = |bytes: &[u8]| Digest::of(bytes).to_string();
     let changed = recorded.replace(&of(b"of the tool\n"), &of(b"of another tool\n"));
     let weaker = recorded.replace("sandbox = \"full\"", "sandbox = \"isolated\"");
-    let only_recorded = "package tool: its postinst (sha256:";
+    let only_recorded = "package tool (amd64): its postinst (sha256:";
     for (path, text, line, expected) in [
         (
             file,
@@ -180,6 +180,6 @@ fn an_image_without_a_shell_records_nothing() {
     says(
         &shop,
         &lock,
-        &["exit 3", "package tool: its postinst (sha256:", "try: leave tool out of the recipe"],
+        &["exit 3", "package tool (amd64): its postinst (sha256:", "try: leave tool out of the recipe"],
     );
 }
