@@ -90,7 +90,7 @@ fn an_unknown_script_is_recorded_and_then_built() {
     let of = |bytes: &[u8]| Digest::of(bytes).to_string();
     let changed = recorded.replace(&of(b"of the tool\n"), &of(b"of another tool\n"));
     let weaker = recorded.replace("sandbox = \"full\"", "sandbox = \"isolated\"");
-    let only_recorded = "package tool (amd64): its postinst (sha256:";
+    let only_recorded = "package tool: its postinst (sha256:";
     for (path, text, line, expected) in [
         (
             file,
