@@ -10,7 +10,7 @@
 //! that is started counts with its interpreter. So a recording depends on more than what was read and never on less, but
 //! for a program that changes a path while another of its threads uses it.
 //!
-//! **What is not recorded**: times of files; what belongs to one run ([`leavings`]); anything below `/dev`, `/proc`, `/sys`
+//! **What is not recorded**: times of files; what belongs to one run (`leavings.rs`); anything below `/dev`, `/proc`, `/sys`
 //! and `/tmp`.
 //!
 //! **Absent.** The network, a service that starts, an answer to a question: wanting one is an error.

@@ -313,7 +313,10 @@ fn an_unknown_script_is_refused_by_name_digest_and_lines() {
         let debs = [Deb::new("one").control(member, script)];
         let message = conflict(&debs);
         let digest = registry_wire::Digest::of(script.as_bytes());
-        assert!(message.contains(&format!("package one (all): its {member} ({digest}) is not known")), "{message}");
+        assert!(
+            message.contains(&format!("package one (all): its {member} ({digest}) is not known")),
+            "{message}"
+        );
         assert!(message.ends_with("not known of it: `useradd evil`, `chmod 4755 /usr/bin/x`"), "{message}");
         let packages = [unpack(&debs[0]).unwrap()];
         let accounts = accounts_needed(&packages, &Recordings::none(), |_, _| Ok(None)).unwrap();
