@@ -6,22 +6,15 @@ use std::{error::Error, fmt, io};
 const FULL_HINT: &str = "df -h shows which file system is full; make room there and type the same command again \
      (nothing half-written was left)";
 
-/// Why a command failed; each kind has its exit code.
+/// Why a command failed, as [`Kind::meaning`] says; each kind has its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Something on this machine: a file, a process, a full disk.
     Machine,
-    /// What was typed.
     Usage,
-    /// A recipe, a lock or another document is wrong or out of date.
     Input,
-    /// A signature, a key or a rule of the trust root says no.
     Trust,
-    /// A registry, a mirror or a cluster does not answer as it should.
     Remote,
-    /// The cluster took a release back or refused it.
     Rollout,
-    /// A locked file has left every mirror: only a new lock helps.
     Gone,
 }
 

@@ -159,7 +159,7 @@ impl PlatformFolder {
         }
     }
 
-    /// Writes the recordings of a package, or removes them when there are none; returns the file.
+    /// Writes the recordings of a package in place of earlier ones; returns the file.
     pub(crate) fn write_recordings(
         &self,
         package: &PackageName,

@@ -87,9 +87,7 @@ impl Capabilities {
         }
         bytes
     }
-}
 
-impl Capabilities {
     /// Reads the value of the attribute, as the kernel writes it in whatever user namespace (`vfs_ns_cap_data` too).
     pub fn of_attribute(bytes: &[u8]) -> Option<Self> {
         let word = |place: usize| {

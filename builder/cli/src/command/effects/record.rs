@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use builder_build::Builder;
+use builder_build::{Builder, ImageRequest};
+use builder_recipe::ImagePlatform;
 use builder_record::{Machine, RecordError, ScriptRecorder};
 use builder_sandbox::Own;
 use builder_tree::{InstallOptions, RecordScriptsError, Recording, record_scripts};
@@ -20,11 +21,11 @@ use crate::{
     recordings,
 };
 
-/// This machine's processor, as OCI calls it.
+/// What this machine is.
 #[cfg(target_arch = "x86_64")]
-const PROCESSOR: &str = "amd64";
+const HERE: ImagePlatform = ImagePlatform::Amd64;
 #[cfg(target_arch = "aarch64")]
-const PROCESSOR: &str = "arm64";
+const HERE: ImagePlatform = ImagePlatform::Arm64;
 
 #[derive(Debug, Args)]
 pub(super) struct Record {
@@ -93,7 +94,7 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
     for recipe in &recipes {
         let requests = images::requests(&folder, &lock, recipe, others.clone(), context)?;
         // Programs of other processors do not run here.
-        for request in requests.into_iter().filter(|one| one.config.platform.architecture == PROCESSOR) {
+        for request in requests.into_iter().filter(is_for_here) {
             let progress = Progress::new(context.report);
             let unpacked = Builder::new(&store, &progress).unpacked(&request);
             progress.finish();
@@ -103,7 +104,8 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
     }
     if built.is_empty() {
         let error = format!(
-            "no image with package {package} is for linux/{PROCESSOR}, which this machine is: its scripts would not run"
+            "no image with package {package} is for {}, which this machine is: its scripts would not run",
+            HERE.as_str()
         );
         let hint = "record on a machine of the image's platform, or read the script and add it to the table of effects";
         return Err(CommandError::new(Kind::Input, error).hint(hint));
@@ -151,6 +153,10 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
         file.chain(runs).collect()
     };
     context.report.result(&document, lines).of_kind(Kind::Machine)
+}
+
+fn is_for_here(request: &ImageRequest) -> bool {
+    request.config.platform.architecture == HERE.platform().architecture
 }
 
 /// The recipes whose images hold a package.
