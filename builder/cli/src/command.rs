@@ -15,7 +15,7 @@ mod pin;
 mod promote;
 mod registry;
 mod release;
-mod sandbox;
+pub(crate) mod sandbox;
 mod schema;
 mod show;
 mod sign;
@@ -73,11 +73,10 @@ pub(crate) enum Command {
     Daemon(daemon::Arguments),
 }
 
-/// What the executable does inside images and sandboxes, where there is no environment and no home.
+/// What the executable does inside images, where there is no environment and no home.
 #[derive(Debug, Subcommand)]
 pub(crate) enum InsideCommand {
     Guest(guest::Arguments),
-    Sandbox(sandbox::Arguments),
 }
 
 impl InsideCommand {
@@ -85,10 +84,6 @@ impl InsideCommand {
     pub(crate) fn run(&self) -> Result<(), CommandError> {
         match self {
             Self::Guest(arguments) => guest::run(arguments),
-            Self::Sandbox(arguments) => {
-                sandbox::run(arguments);
-                Ok(())
-            }
         }
     }
 }

@@ -64,6 +64,10 @@ enum AnyCommand {
 }
 
 fn main() -> ExitCode {
+    if command::sandbox::is_asked(std::env::args_os()) {
+        command::sandbox::run();
+        return ExitCode::SUCCESS;
+    }
     let arguments = Arguments::parse();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,22 +1,26 @@
 //! `bundle sandbox`: what the executable does between a build and the command that it runs in a sandbox.
 
+use std::ffi::OsString;
+
 use builder_sandbox::Helper;
-use clap::Args;
 
 use crate::error::{CommandError, Kind, OfKind as _};
 
-/// Used by builds to run commands against declared inputs.
-#[derive(Debug, Args)]
-#[command(hide = true)]
-pub(crate) struct Arguments {}
+/// The one argument. It is looked at before all others are parsed: that takes about as long as half of a start.
+const VERB: &str = "sandbox";
+
+/// Whether these arguments, the program's name among them, ask for nothing else.
+pub(crate) fn is_asked(mut arguments: impl Iterator<Item = OsString>) -> bool {
+    arguments.nth(1).is_some_and(|verb| verb == VERB) && arguments.next().is_none()
+}
 
 /// Becomes the sandbox that the caller orders over standard input.
-pub(crate) fn run(_: &Arguments) {
+pub(crate) fn run() {
     builder_sandbox::enter();
 }
 
 /// This executable, as the helper of an executor.
 pub(crate) fn helper() -> Result<Helper, CommandError> {
     let program = std::env::current_exe().of_kind(Kind::Machine)?;
-    Ok(Helper { program, arguments: vec!["sandbox".to_owned()] })
+    Ok(Helper { program, arguments: vec![VERB.to_owned()] })
 }
