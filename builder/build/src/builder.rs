@@ -16,7 +16,9 @@ use registry_wire::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BuildError, Keep, Progress, SourceInput, Stage, Store, StoreError, step,
+    BuildError, Keep, Progress, SourceInput, Stage, Store, StoreError,
+    program::ensure_starts,
+    step,
     store::{PartialBlob, Reach},
 };
 
@@ -156,14 +158,19 @@ impl<'a> Builder<'a> {
             recordings: &request.recordings,
         };
         let in_install = |source| BuildError::Install { image: image.clone(), source: Box::new(source) };
-        let tree = install(&packages, &payloads, &options).map_err(in_install)?;
+        let mut tree = install(&packages, &payloads, &options).map_err(in_install)?;
         let sources = sources(request)?;
         // The recipe's own files are a layer of their own, on top: it is small, and it is what changes.
         let mut layers = vec![plan(&tree)];
         if !sources.is_empty() {
             let entries = place_sources(&tree, &sources, request.epoch).map_err(in_install)?;
+            for (path, entry) in &entries {
+                tree.insert(path.clone(), entry.clone());
+            }
             layers.push(vec![Fragment::new(entries)]);
         }
+        ensure_starts(&tree, &payloads, &request.config)
+            .map_err(|source| BuildError::Program { image: image.clone(), source })?;
         self.progress.begin(image, Stage::Encode, layers.iter().map(Vec::len).sum());
         let steps = request
             .packages

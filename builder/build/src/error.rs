@@ -3,7 +3,7 @@
 use builder_image::{EncodeError, LayerError};
 use builder_tree::{InstallError, PackageError, TreePathError};
 
-use crate::StoreError;
+use crate::{StoreError, program::ProgramError};
 
 /// A build that failed. The store holds what was complete before; nothing half-written.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,14 @@ pub enum BuildError {
         /// What is wrong.
         source: TreePathError,
     },
+    /// The image has not what its process starts.
+    #[error("the process of image {image} would not start")]
+    Program {
+        /// The image.
+        image: String,
+        /// What is wrong.
+        source: ProgramError,
+    },
     /// Files cannot be encoded.
     #[error("files of image {image} cannot be encoded")]
     Fragment {
@@ -71,6 +79,7 @@ impl BuildError {
             Self::Package { source, .. } => source.hint().map(str::to_owned),
             Self::Install { source, .. } => source.hint(),
             Self::Store { source, .. } => source.hint().map(str::to_owned),
+            Self::Program { source, .. } => Some(source.hint()),
             _ => None,
         }
     }

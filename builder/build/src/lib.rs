@@ -11,6 +11,7 @@
 mod builder;
 mod error;
 mod identity;
+mod program;
 mod progress;
 mod roots;
 mod source;
@@ -19,6 +20,7 @@ mod store;
 
 pub use builder::{BuildRequest, Builder, BuiltImage, ImageRequest, Origin};
 pub use error::BuildError;
+pub use program::ProgramError;
 pub use progress::{Progress, Stage};
 pub use roots::{Collected, Keep};
 pub use source::{SourceError, SourceInput};

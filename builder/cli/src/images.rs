@@ -198,15 +198,19 @@ pub(crate) fn build(
     let recordings = Arc::new(folder.recordings()?);
     let mut request = BuildRequest { images: Vec::new(), keep: Some(keep) };
     let mut wanted_images = Vec::new();
+    let mut recipes = BTreeMap::new();
     for (name, recipe) in known.iter().filter(|(name, _)| wanted.is_empty() || wanted.contains(**name)) {
         let user = user_of(recipe, lock)?;
         let requests = image_requests(name, recipe, user, folder, lock, &cache, &recordings)?;
         let configs: Vec<ImageConfig> = requests.iter().map(|request| request.config.clone()).collect();
         wanted_images.push((recipe.name.clone(), user, configs));
+        recipes.extend(requests.iter().map(|request| (request.name.clone(), *recipe)));
         request.images.extend(requests);
     }
     let progress = Progress::new(context.report);
-    let built = Builder::new(store, &progress).build(&request).map_err(|error| of_build(error, folder));
+    let built = Builder::new(store, &progress).build(&request);
+    let built =
+        built.map_err(|error| of_program(&error, &recipes).unwrap_or_else(|| of_build(error, folder)));
     progress.finish();
     let mut built = built?.into_iter();
     // Built in the order in which they were asked for.
@@ -233,6 +237,17 @@ pub(crate) fn requests(
     image_requests(recipe.name.as_str(), recipe, user, folder, lock, &cache, &Arc::new(recordings))
 }
 
+/// A build that failed for what a recipe says of its process, at the line that says it.
+fn of_program(error: &BuildError, recipes: &BTreeMap<String, &Recipe>) -> Option<CommandError> {
+    let BuildError::Program { image, source } = error else { return None };
+    let recipe = recipes.get(image)?;
+    let key = if recipe.image().entrypoint.is_empty() { "arguments" } else { "entrypoint" };
+    let cause = std::error::Error::source(source).map(|cause| format!(": {cause}")).unwrap_or_default();
+    let message = format!("image {image} would not start: {source}{cause}");
+    let problem = recipe.problem(&["image", key], &message, &source.hint());
+    Some(CommandError::new(Kind::Input, problem.to_string()))
+}
+
 /// A build that failed, with what helps.
 pub(crate) fn of_build(error: BuildError, folder: &PlatformFolder) -> CommandError {
     let hint = match &error {
@@ -249,6 +264,7 @@ pub(crate) fn of_build(error: BuildError, folder: &PlatformFolder) -> CommandErr
         BuildError::Package { .. }
         | BuildError::Install { .. }
         | BuildError::Target { .. }
+        | BuildError::Program { .. }
         | BuildError::Fragment { .. } => Kind::Input,
     };
     let error = CommandError::new(kind, error);

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 
 use crate::{
     session::{Session, with_filters},
-    shop::Shop,
+    shop::{RECIPE, Shop},
 };
 
 #[test]
@@ -276,6 +276,50 @@ fn services_and_environments_that_are_not_there() {
           try: bundle up shop --environment NAME
         ");
     });
+}
+
+#[test]
+fn processes_that_would_not_start() {
+    let shop = Shop::locked();
+    let write = |program: &str| {
+        let recipe = RECIPE.replace("/app/serve", program);
+        assert_ne!(recipe, RECIPE);
+        shop.session.write("shop/web/recipe.toml", &recipe);
+    };
+    write("/app/server");
+    assert_snapshot!(shop.session.run("build --platform shop"), @r#"
+    exit 3
+    web: unpacking, 2 parts
+    error: image web would not start: it starts /app/server, which is not in it
+     --> web/recipe.toml:5:14
+      |
+    5 | entrypoint = ["/app/server"]
+      |              ^^^^^^^^^^^^^^^
+      = help: correct the name, or add the file or the package that has it
+    "#);
+    write("/usr/local/bin/serve");
+    assert_snapshot!(shop.session.run("build --platform shop"), @r#"
+    exit 3
+    web: unpacking, 2 parts
+    error: image web would not start: it starts /usr/local/bin/serve, which is not in it
+     --> web/recipe.toml:5:14
+      |
+    5 | entrypoint = ["/usr/local/bin/serve"]
+      |              ^^^^^^^^^^^^^^^^^^^^^^^^
+      = help: it has /app/serve
+    "#);
+    shop.session.write("shop/web/recipe.toml", RECIPE);
+    shop.session.write("shop/web/app/serve", "#!/bin/sh\nexec true\n");
+    assert_snapshot!(shop.session.run("build --platform shop"), @r#"
+    exit 3
+    web: unpacking, 2 parts
+    error: image web would not start: it starts /app/serve, a script for /bin/sh, which is not in it
+     --> web/recipe.toml:5:14
+      |
+    5 | entrypoint = ["/app/serve"]
+      |              ^^^^^^^^^^^^^^
+      = help: add the package that has /bin/sh, or start what runs it by its own name
+    "#);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! A platform of one small service, in a registry, and the keys of four owners.
 
-use std::path::Path;
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use crate::{
     archive::Archive,
     session::{Serving, Session},
 };
 
-const RECIPE: &str = r#"
+pub(crate) const RECIPE: &str = r#"
 [image]
 packages = []
 user = "65532:65532"
@@ -60,6 +60,8 @@ impl Shop {
         shop.write_version("0.1.0");
         shop.session.write("shop/web/recipe.toml", RECIPE);
         shop.session.write("shop/web/app/serve", "for 0.1.0\n");
+        let program = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(shop.session.path("work/shop/web/app/serve"), program).unwrap();
         shop.session.write("shop/environments/test.toml", "");
         shop
     }
