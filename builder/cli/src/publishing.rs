@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use builder_build::Store;
 use bundles_objects::ServiceName;
-use bundles_release::{AssembledRelease, Release, names::SIGNATURE_PREDICATE};
+use bundles_release::{AssembledRelease, Release, keeping_tag, names::SIGNATURE_PREDICATE};
 use bundles_trust::{
     Document as _, PrivateKey, Reason, SignatureBundle, SignedRoot, TrustRoot, referrer, sign_release,
 };
@@ -125,7 +125,7 @@ impl Target<'_> {
         self.registry.resolve(self.repository, reference).await.map_err(of_registry)
     }
 
-    /// Pushes an image to its own repository.
+    /// Pushes an image to its own repository. The tag that keeps it there comes last.
     pub(crate) async fn push_image(
         &self,
         image: &PlatformImage,
@@ -134,8 +134,8 @@ impl Target<'_> {
     ) -> Result<Moved, CommandError> {
         let repository = self.image_repository(&image.name)?;
         let mut moved = Moved::default();
-        let reference = Reference::Digest(image.manifest.digest());
-        if self.registry.resolve(&repository, &reference).await.map_err(of_registry)?.is_some() {
+        let keeping = Reference::Tag(keeping_tag(&image.manifest.digest()));
+        if self.registry.resolve(&repository, &keeping).await.map_err(of_registry)?.is_some() {
             moved.present += image.size();
             return Ok(moved);
         }
@@ -147,6 +147,7 @@ impl Target<'_> {
         }
         progress.finish();
         self.put_manifests(&repository, image).await?;
+        self.put_manifest(&repository, &keeping, &image.manifest).await?;
         Ok(moved)
     }
 
@@ -217,7 +218,9 @@ impl Target<'_> {
     ) -> Result<Change, CommandError> {
         let carrier = release.carrier();
         let tag = Reference::Tag(release.carrier_tag());
-        if self.resolve(&tag).await? == Some(carrier.digest()) {
+        // A version's tags move when it is built anew; a cluster may run what they leave.
+        let keeping = Reference::Tag(keeping_tag(&carrier.digest()));
+        if self.resolve(&tag).await? == Some(carrier.digest()) && self.resolve(&keeping).await?.is_some() {
             return Ok(Change::Unchanged);
         }
         for image in images {
@@ -227,7 +230,9 @@ impl Target<'_> {
             }
             self.put_manifests(self.repository, image).await?;
         }
-        self.put_manifest(self.repository, &tag, &carrier).await?;
+        for tag in [keeping, tag] {
+            self.put_manifest(self.repository, &tag, &carrier).await?;
+        }
         Ok(Change::Made)
     }
 

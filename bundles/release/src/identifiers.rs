@@ -1,6 +1,6 @@
 //! Names that stand in a release: product, environment, part, version.
 
-use registry_wire::{Tag, checked_text};
+use registry_wire::{Digest, Tag, checked_text};
 
 /// A DNS label (RFC 1123), since these names become names of Kubernetes objects and parts of tags.
 fn is_label(text: &str) -> bool {
@@ -37,7 +37,10 @@ checked_text!(
 );
 
 /// Beginnings of tags that mean something else in the repository of a release.
-const RESERVED_PREFIXES: [&str; 5] = ["channel-", "trust-root-", "proposal-", "fresh-", "sha256-"];
+const RESERVED_PREFIXES: [&str; 6] =
+    ["channel-", "trust-root-", "proposal-", "fresh-", "sha256-", KEEPING_PREFIX];
+/// Beginning of the tag that keeps a manifest from registries which collect what has none.
+const KEEPING_PREFIX: &str = "kept-";
 /// End of the tag of a carrier index.
 const CARRIER_SUFFIX: &str = "-all";
 
@@ -47,7 +50,7 @@ checked_text!(
     ReleaseVersion,
     ReleaseVersionError,
     "a version: 1 to 100 letters, digits, _, . and -, not ending in -all, not starting with channel-, trust-root-, \
-     proposal-, fresh- or sha256-",
+     proposal-, fresh-, sha256- or kept-",
     |text| text.len() <= 100
         && text.parse::<Tag>().is_ok()
         && !text.ends_with(CARRIER_SUFFIX)
@@ -76,6 +79,12 @@ impl ReleaseVersion {
     }
 }
 
+/// Tag under which a manifest stays in its repository, whatever becomes of its version's tag. It never moves.
+#[allow(clippy::expect_used, clippy::missing_panics_doc, reason = "64 digits and a word are a tag")]
+pub fn keeping_tag(manifest: &Digest) -> Tag {
+    [KEEPING_PREFIX, &manifest.hex()].concat().parse().expect("the word and a digest are a tag")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,9 +106,18 @@ mod tests {
             assert_eq!(version.tag().as_str(), good);
             assert_eq!(version.carrier_tag().as_str(), format!("{good}-all"));
         }
-        for bad in
-            ["", ".1", "-1", "1+b", "1-all", "channel-x", "trust-root-1", "sha256-00", &"1".repeat(101)]
-        {
+        for bad in [
+            "",
+            ".1",
+            "-1",
+            "1+b",
+            "1-all",
+            "channel-x",
+            "trust-root-1",
+            "sha256-00",
+            "kept-00",
+            &"1".repeat(101),
+        ] {
             assert!(bad.parse::<ReleaseVersion>().is_err(), "{bad}");
         }
     }

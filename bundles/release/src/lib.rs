@@ -16,7 +16,7 @@ pub use config::{MinimumVersion, MinimumVersionError, ReleaseImage, Requirements
 pub use document::ObjectsDocument;
 pub use identifiers::{
     EnvironmentName, EnvironmentNameError, PartName, PartNameError, ProductName, ProductNameError,
-    ReleaseVersion, ReleaseVersionError,
+    ReleaseVersion, ReleaseVersionError, keeping_tag,
 };
 pub use release::{
     AssembledRelease, EnvironmentParts, PartObjects, Release, ReleaseEnvironment, ReleaseError,
