@@ -126,6 +126,11 @@ fn is_taken_at(record: &ChannelRecord, now: Timestamp) -> bool {
     now <= record.apply_by
 }
 
+fn promoted_meanwhile(version_tag: &Reference) -> CommandError {
+    let message = format!("{version_tag} is another's record: someone else promoted at the same time");
+    CommandError::new(Kind::Trust, message).hint("the same command once more")
+}
+
 fn version_of(record: Option<&SignedRecord>) -> u64 {
     record.map_or(0, |record| record.document().version)
 }
@@ -184,9 +189,8 @@ impl Target<'_> {
         let signed = Signed::new(payload, bundles).of_kind(Kind::Trust)?;
         standing(&signed, &root.trusted, *now).map_err(|reason| too_few(reason, root.trusted.root()))?;
         let version_tag = Reference::Tag(channel.version_tag(record.version));
-        if let Some(there) = self.resolve(&version_tag).await? {
-            let message = format!("{version_tag} is {there} already: someone else promoted at the same time");
-            return Err(CommandError::new(Kind::Trust, message).hint("the same command once more"));
+        if self.resolve(&version_tag).await?.is_some() {
+            return Err(promoted_meanwhile(&version_tag));
         }
         if root_change == Change::Made {
             self.push_root(&root.signed).await?;
@@ -195,9 +199,15 @@ impl Target<'_> {
         for (descriptor, bytes) in signed.blobs() {
             self.put(self.repository, &descriptor, bytes.into(), &mut moved).await?;
         }
-        for tag in [version_tag, Reference::Tag(tag)] {
-            self.put_manifest(self.repository, &tag, &signed.manifest()).await?;
+        let manifest = signed.manifest();
+        self.put_manifest(self.repository, &version_tag, &manifest).await?;
+        // Registries overwrite tags, so two who promote at once may both come this far. The channel's tag is moved by the
+        // one whose record is there afterwards, or a cluster could take a record that the chain does not go on from.
+        match self.resolve(&version_tag).await? {
+            Some(there) if there == manifest.digest() => {}
+            _ => return Err(promoted_meanwhile(&version_tag)),
         }
+        self.put_manifest(self.repository, &Reference::Tag(tag), &manifest).await?;
         Ok((signed, Change::Made))
     }
 
