@@ -16,11 +16,20 @@ pub(crate) enum Kind {
     Remote,
     Rollout,
     Gone,
+    UnderWay,
 }
 
 impl Kind {
-    const ALL: [Self; 7] =
-        [Self::Machine, Self::Usage, Self::Input, Self::Trust, Self::Remote, Self::Rollout, Self::Gone];
+    const ALL: [Self; 8] = [
+        Self::Machine,
+        Self::Usage,
+        Self::Input,
+        Self::Trust,
+        Self::Remote,
+        Self::Rollout,
+        Self::Gone,
+        Self::UnderWay,
+    ];
 
     /// What a user is told of the exit code.
     const fn meaning(self) -> &'static str {
@@ -32,6 +41,7 @@ impl Kind {
             Self::Remote => "a registry, a mirror or a cluster does not answer as it should",
             Self::Rollout => "the cluster took a release back or refused it",
             Self::Gone => "a locked file has left every mirror: `bundle lock --update` helps",
+            Self::UnderWay => "the cluster had not ended when the time to wait was over; it goes on",
         }
     }
 
@@ -45,6 +55,7 @@ impl Kind {
             Self::Remote => 5,
             Self::Rollout => 6,
             Self::Gone => 7,
+            Self::UnderWay => 8,
         }
     }
 }

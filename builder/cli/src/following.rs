@@ -127,9 +127,9 @@ pub(crate) async fn follow(
     let (begun, since) = (Instant::now(), Timestamp::now());
     let mut said = String::new();
     let mut refused_since: Option<Instant> = None;
-    let failed = |message: String| {
+    let failed = |kind, message: String| {
         let hint = following.choice.command(&format!("status {}", following.subscription));
-        CommandError::new(Kind::Rollout, message).hint(hint)
+        CommandError::new(kind, message).hint(hint)
     };
     loop {
         // Nobody tells how it goes as long as the daemon does not start.
@@ -137,7 +137,7 @@ pub(crate) async fn follow(
             && let Some(failure) = daemon_failure(cluster, following.daemon_image, since).await?
         {
             let message = format!("the daemon does not start in {}: {failure}", following.choice.context);
-            return Err(CommandError::new(Kind::Rollout, message).hint(
+            return Err(CommandError::new(Kind::Remote, message).hint(
                 "if its image does not come: every node must reach --registry HOST:PORT, and its containerd must take that for \
                  a registry over plain HTTP (/etc/containerd/certs.d/HOST:PORT/hosts.toml); then run the command again",
             ));
@@ -151,12 +151,18 @@ pub(crate) async fn follow(
             match verdict(&subscription, following.release) {
                 Verdict::Kept => return Ok(()),
                 Verdict::Denied(why) => {
-                    return Err(failed(format!("the cluster did not keep the release, {why}")));
+                    return Err(failed(
+                        Kind::Rollout,
+                        format!("the cluster did not keep the release, {why}"),
+                    ));
                 }
                 Verdict::Refused(why)
                     if refused_since.get_or_insert_with(Instant::now).elapsed() > following.patience =>
                 {
-                    return Err(failed(format!("the cluster does not take the release: {why}")));
+                    return Err(failed(
+                        Kind::Rollout,
+                        format!("the cluster does not take the release: {why}"),
+                    ));
                 }
                 Verdict::Refused(_) => {}
                 Verdict::UnderWay => refused_since = None,
@@ -164,7 +170,7 @@ pub(crate) async fn follow(
         }
         if begun.elapsed() > following.limit {
             let seconds = following.limit.as_secs();
-            return Err(failed(format!("the release is not kept after {seconds} s: {said}")));
+            return Err(failed(Kind::UnderWay, format!("the release is not kept after {seconds} s: {said}")));
         }
         tokio::time::sleep(LOOK).await;
     }
