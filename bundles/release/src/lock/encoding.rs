@@ -178,8 +178,9 @@ impl Lock {
                     unneeded.remove(key);
                 }
             }
-            if let Selections::Several(selections) = &recipe.selections {
-                of_their_architectures(name, selections)?;
+            match &recipe.selections {
+                Selections::Several(selections) => of_their_architectures(name, selections)?,
+                Selections::One(selection) => of_one_architecture(name, selection)?,
             }
         }
         if let Some(key) = unneeded.into_iter().next() {
@@ -223,6 +224,20 @@ impl Lock {
 }
 
 /// Packages of an architecture are of it or of all.
+/// Without a named architecture, that of the first package that has one is the recipe's.
+fn of_one_architecture(recipe: &RecipeName, selection: &Selection) -> Result<(), Inconsistency> {
+    let mut special = selection.packages.iter().filter(|key| !key.architecture.is_all());
+    let Some(PackageKey { architecture, .. }) = special.next() else { return Ok(()) };
+    match special.find(|key| key.architecture != *architecture) {
+        Some(key) => Err(Inconsistency::RecipeArchitecture {
+            recipe: recipe.clone(),
+            package: key.clone(),
+            architecture: architecture.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
 fn of_their_architectures(
     recipe: &RecipeName,
     selections: &BTreeMap<Architecture, Selection>,
