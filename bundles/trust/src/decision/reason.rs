@@ -205,7 +205,9 @@ impl Reason {
             Self::TooFewSignatures { tally } if tally.role == Role::Release => {
                 "sign the release: bundle sign".to_owned()
             }
-            Self::TooFewSignatures { .. } => "have more owners sign the same record: bundle promote".to_owned(),
+            Self::TooFewSignatures { .. } => {
+                "sign one record with the keys of enough owners: bundle promote --key A --key B".to_owned()
+            }
             Self::WrongKey { .. } => "sign with a key that has this role in the trust root".to_owned(),
             Self::NoRole { role } => format!("add the role {role} in a new version of the trust root"),
             Self::Unsigned { .. } => "sign the release: bundle sign".to_owned(),
