@@ -102,6 +102,7 @@ fn refuses_what_is_unknown_missing_or_contradictory() {
     };
     let user = "[[accounts.user]]\nname = \"redis\"\nid = 100\ngroup = 100\n";
     let libc = GOLDEN.split("[[package]]").nth(1).unwrap();
+    let redis = GOLDEN.split("[[package]]").nth(2).unwrap();
     for (text, expected) in [
         (changed("format = 1", "format = 2"), "the lock has format 2, this program reads format 1"),
         (format!("{}novelty = 3\n", changed("format = 1", "format = 7")), "the lock has format 7"),
@@ -127,6 +128,11 @@ fn refuses_what_is_unknown_missing_or_contradictory() {
         (
             changed("    \"bookworm/libc6:amd64\",", "    \"bookworm/libc7:amd64\","),
             "lists package bookworm/libc7:amd64",
+        ),
+        (
+            changed("redis-server:amd64", "redis-server:arm64")
+                .replace(redis, &redis.replace("amd64", "arm64")),
+            "recipe cache lists package bookworm/redis-server:arm64 for amd64",
         ),
         (
             changed("[recipe.cache]\nsuite = \"bookworm\"", "[recipe.cache]\nsuite = \"trixie\""),
