@@ -18,6 +18,8 @@ mod packages;
 mod progress;
 mod relation;
 mod solve;
+#[cfg(any(test, fuzzing))]
+pub mod strangers;
 mod transport;
 
 pub use accounts::{AccountError, AccountKind, AccountRequest, allocate_accounts};
