@@ -23,7 +23,9 @@ pub use install::{
     InstallOptions, RecordScriptsError, Recorder, SourceFile, UnknownRun, accounts_needed, install,
     place_sources, record_scripts, script_level, unknown_scripts,
 };
-pub use package::{ControlFile, MemberKind, Package, PackageError, PackageInput, PackageMember, Unpacked};
+pub use package::{
+    Charset, ControlFile, MemberKind, Package, PackageError, PackageInput, PackageMember, Unpacked,
+};
 pub use path::{TreePath, TreePathError};
 pub use payload::{PayloadError, Payloads};
 pub use recorded::{

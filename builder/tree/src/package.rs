@@ -62,6 +62,48 @@ pub struct ControlFile {
     pub mode: u32,
     /// Its text.
     pub text: String,
+    /// How that is written in the package.
+    #[serde(default, skip_serializing_if = "Charset::is_utf_8")]
+    pub charset: Charset,
+}
+
+/// How text is written as bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Charset {
+    /// As everything is today.
+    #[default]
+    Utf8,
+    /// Each byte a character, as in some old packages (exim4-config). A script is known by the hash of its text in UTF-8.
+    Latin1,
+}
+
+impl Charset {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    fn is_utf_8(&self) -> bool {
+        *self == Self::Utf8
+    }
+}
+
+impl ControlFile {
+    /// What the bytes of a member say.
+    pub fn new(mode: u32, bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self { mode, text, charset: Charset::Utf8 },
+            Err(error) => {
+                let text = error.into_bytes().into_iter().map(char::from).collect();
+                Self { mode, text, charset: Charset::Latin1 }
+            }
+        }
+    }
+
+    /// Its bytes, as they are in the package.
+    pub fn bytes(&self) -> Vec<u8> {
+        match self.charset {
+            Charset::Utf8 => self.text.clone().into_bytes(),
+            // Each character was a byte.
+            Charset::Latin1 => self.text.chars().map(|character| character as u8).collect(),
+        }
+    }
 }
 
 /// A member of a package's data archive.

@@ -74,8 +74,10 @@ impl Bed {
         let paragraph = "Package: own\nVersion: 1\nArchitecture: amd64\n";
         let mut control = BTreeMap::from([("control".to_owned(), paragraph.to_owned())]);
         control.extend(scripts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
-        let control =
-            control.into_iter().map(|(name, text)| (name, ControlFile { mode: 0o755, text })).collect();
+        let control = control
+            .into_iter()
+            .map(|(name, text)| (name, ControlFile::new(0o755, text.into_bytes())))
+            .collect();
         let own = Package {
             sha256,
             name: "own".parse().unwrap(),

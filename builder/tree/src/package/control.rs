@@ -5,10 +5,13 @@ use std::{
     io::Read,
 };
 
-use super::{ControlFile, error::Fault, tar};
+use super::{Charset, ControlFile, error::Fault, tar};
 
 /// Longest name of a member: dpkg's database has it behind the name of the package.
 const NAME_LIMIT: usize = 64;
+
+/// Members whose text is understood here; all others are kept as they are.
+const READ: [&str; 6] = ["control", "preinst", "postinst", "conffiles", "triggers", "md5sums"];
 
 /// Reads all members of a control archive.
 pub(super) fn read<R: Read>(tar: &mut tar::Reader<'_, R>) -> Result<BTreeMap<String, ControlFile>, Fault> {
@@ -25,9 +28,12 @@ pub(super) fn read<R: Read>(tar: &mut tar::Reader<'_, R>) -> Result<BTreeMap<Str
             return Err(Fault::member(name, format!("its name is longer than {NAME_LIMIT} bytes")));
         }
         let bytes = tar.read_content(header.size)?;
-        let text = String::from_utf8(bytes).map_err(|_| Fault::member(&*name, "it is not UTF-8"))?;
+        let file = ControlFile::new(header.mode, bytes);
+        if file.charset != Charset::Utf8 && READ.contains(&&*name) {
+            return Err(Fault::member(name, "it is not UTF-8"));
+        }
         match files.entry(name) {
-            Entry::Vacant(place) => place.insert(ControlFile { mode: header.mode, text }),
+            Entry::Vacant(place) => place.insert(file),
             Entry::Occupied(first) => return Err(Fault::member(first.key(), "it is there twice")),
         };
     }
@@ -80,7 +86,22 @@ impl<'a> Paragraph<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn bytes_are_kept(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            prop_assert_eq!(ControlFile::new(0o644, bytes.clone()).bytes(), bytes);
+        }
+    }
+
+    #[test]
+    fn old_text_is_read() {
+        let file = ControlFile::new(0o644, b"Andr\xe9".to_vec());
+        assert_eq!((file.text.as_str(), file.charset), ("Andr\u{e9}", Charset::Latin1));
+    }
 
     #[test]
     fn values_keep_their_lines() {

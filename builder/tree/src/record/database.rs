@@ -68,7 +68,7 @@ fn write_info(image: &mut Image<'_>, owner: &Owner, package: &Package) -> Result
     for (name, file) in &package.control {
         if name != "control" {
             let path = TreePath::known(&format!("{FOLDER}/info/{stem}.{name}"));
-            image.write(owner, &path, file.text.as_bytes().to_vec(), file.mode)?;
+            image.write(owner, &path, file.bytes(), file.mode)?;
         }
     }
     let mut list = String::new();

@@ -17,9 +17,12 @@ pub(crate) struct Differences {
 struct Rule {
     path: String,
     is_everywhere: bool,
+    /// Holds for this one path although a package owns it.
+    is_of_package: bool,
 }
 
-/// Reads `reasons.txt`: a path, `*` at its end for all below a folder, `?` before it if only some images have it.
+/// Reads `reasons.txt`: a path, `*` at its end for all below a folder, `?` before it if only some images have it,
+/// `!` if besides a package owns it.
 fn rules() -> Vec<Rule> {
     let text = include_str!("reasons.txt");
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -27,14 +30,13 @@ fn rules() -> Vec<Rule> {
         .map(|line| {
             let (path, reason) = line.split_once("  ").unwrap_or_else(|| panic!("no reason: {line}"));
             assert!(reason.trim().len() > 10, "no reason: {line}");
-            let (path, is_everywhere) = match path.strip_prefix('?') {
-                Some(path) => (path, false),
-                None => (path, true),
-            };
-            Rule { path: path.to_owned(), is_everywhere }
+            let is_of_package = path.starts_with('!');
+            assert!(!is_of_package || !path.ends_with('*'), "no pattern over what packages own: {line}");
+            let is_everywhere = !path.starts_with(['?', '!']);
+            Rule { path: path.trim_start_matches(['?', '!']).to_owned(), is_everywhere, is_of_package }
         })
         .collect();
-    let unique: BTreeSet<&str> = rules.iter().map(|rule| rule.path.as_str()).collect();
+    let unique: BTreeSet<_> = rules.iter().map(|rule| (rule.path.as_str(), rule.is_of_package)).collect();
     assert_eq!(unique.len(), rules.len(), "a path stands twice");
     rules
 }
@@ -66,9 +68,9 @@ pub(crate) fn differences(ours: &Listing, oracle: &Listing, tree: &Tree) -> Diff
         {
             continue;
         }
-        // No reason holds for a file that a package owns.
+        // No pattern holds for a file that a package owns.
         let is_owned = matches!(owned.get(path.as_str()), Some(Owner::Package(_)));
-        let rule = rules.iter().position(|rule| rule.covers(path)).filter(|_| !is_owned);
+        let rule = rules.iter().position(|rule| rule.is_of_package == is_owned && rule.covers(path));
         if let Some(rule) = rule {
             used[rule] = true;
         } else {
