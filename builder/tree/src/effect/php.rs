@@ -15,7 +15,7 @@ pub(super) struct Php {
 }
 
 impl Image<'_> {
-    /// Copies the configurations of modules, as ucf does, and enables them in the end.
+    /// Copies the configurations of modules, as ucf does, registers them, and enables them in the end.
     pub(super) fn php_modules(
         &mut self,
         by: &Owner,
@@ -28,6 +28,8 @@ impl Image<'_> {
             let from = TreePath::known(&format!("usr/share/{folder}/{module}.ini"));
             let to = TreePath::known(&format!("etc/php/{version}/mods-available/{module}.ini"));
             self.ucf(by, package, &from, &to)?;
+            let registered = TreePath::known(&format!("var/lib/php/modules/{version}/registry/{module}"));
+            self.write(by, &registered, Vec::new(), 0o644)?;
             self.pending.php.modules.push((version.to_owned(), module.to_owned()));
         }
         Ok(())

@@ -6,9 +6,12 @@ use super::{EffectError, Image};
 use crate::{Kind, Owner, TreePath};
 
 const FOLDER: &str = "var/lib/ucf";
+/// Only a file that is shorter is copied, unless its script asks for `--three-way`; no script that is known here does that
+/// for a longer one.
+const CACHE_LIMIT: usize = 25_600;
 
 impl Image<'_> {
-    /// `ucf FROM TO; ucfr PACKAGE TO`: the file, its hash, a copy, and whom it belongs to.
+    /// `ucf FROM TO; ucfr PACKAGE TO`: the file, its hash, a copy if it is short, and whom it belongs to.
     pub(super) fn ucf(
         &mut self,
         by: &Owner,
@@ -27,8 +30,10 @@ impl Image<'_> {
         if !self.is_file(to) {
             self.write(by, to, bytes.clone(), mode)?;
         }
-        let cached = to.to_string().replace('/', ":");
-        self.write(by, &TreePath::known(&format!("{FOLDER}/cache/{cached}")), bytes, mode)?;
+        if bytes.len() < CACHE_LIMIT {
+            let cached = to.to_string().replace('/', ":");
+            self.write(by, &TreePath::known(&format!("{FOLDER}/cache/{cached}")), bytes, mode)?;
+        }
         self.add_line(by, "hashfile", &format!("{sum}  {to}\n"))?;
         self.add_line(by, "registry", &format!("{package} \t {to}\n"))
     }
