@@ -4,7 +4,7 @@
 //! promotion that is cut off between the two is finished by typing it again. A channel's tag that stands behind the
 //! signed records that are there was moved back or left behind; nothing is built on it.
 
-use std::collections::BTreeSet;
+use std::{cmp::Ordering, collections::BTreeSet};
 
 use bundles_release::{EnvironmentName, Release, names::SIGNATURE_PREDICATE};
 use bundles_trust::{
@@ -226,9 +226,20 @@ impl Target<'_> {
         tag: &Tag,
     ) -> Result<Option<SignedRecord>, CommandError> {
         let Some(record) = self.read_record(tag).await? else { return Ok(None) };
-        verify_record(&record, &promotion.channel, &promotion.root.trusted).map_err(|reason| {
+        let (made_under, ours) = (record.document().root, promotion.root.trusted.mark());
+        verify_record(&record, &promotion.channel, promotion.root.of(&made_under)).map_err(|reason| {
             let message = format!("the record at {tag} is refused: {reason}");
-            CommandError::new(Kind::Trust, message).hint(who_wrote(tag))
+            let version = made_under.version;
+            CommandError::new(Kind::Trust, message).hint(match version.cmp(&ours.version) {
+                Ordering::Less => format!(
+                    "it was made under version {version} of the trust root: name that before yours, --trust-root FILE \
+                     --trust-root FILE"
+                ),
+                Ordering::Equal => who_wrote(tag),
+                Ordering::Greater => {
+                    format!("it was made under version {version} of the trust root: get that from its owners")
+                }
+            })
         })?;
         Ok(Some(record))
     }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bundles_trust::{ArtifactError, RootRefusal, SignedRoot, TrustedRoot};
+use bundles_trust::{ArtifactError, RootMark, RootRefusal, SignedRoot, TrustedRoot};
 use registry_wire::{ManifestError, MediaType, StoredManifest};
 
 use crate::error::{CommandError, Kind};
@@ -18,6 +18,15 @@ pub(crate) struct RootFile {
     pub(crate) signed: SignedRoot,
     /// The same, trusted because its file was named.
     pub(crate) trusted: TrustedRoot,
+    /// The versions that it goes back to, as far as their files were named too.
+    pub(crate) earlier: Vec<TrustedRoot>,
+}
+
+impl RootFile {
+    /// The root under which a document was made, if that is one of these; else the newest.
+    pub(crate) fn of(&self, mark: &RootMark) -> &TrustedRoot {
+        self.earlier.iter().find(|root| root.mark() == *mark).unwrap_or(&self.trusted)
+    }
 }
 
 /// A trust root that is not read from a file or written to one.
@@ -107,7 +116,21 @@ pub(crate) fn read(path: &Path) -> Result<RootFile, RootFileError> {
         .map_err(|source| RootFileError::Artifact { path: path(), source: Box::new(source) })?;
     let trusted = TrustedRoot::pin(&signed, signed.digest())
         .map_err(|source| RootFileError::Refused { path: path(), source: Box::new(source) })?;
-    Ok(RootFile { signed, trusted })
+    Ok(RootFile { signed, trusted, earlier: Vec::new() })
+}
+
+/// Reads versions of a trust root, each after the one that it follows. The last is the one that holds.
+pub(crate) fn read_versions(first: &Path, later: &[PathBuf]) -> Result<RootFile, RootFileError> {
+    later.iter().try_fold(read(first)?, |before, path| {
+        let RootFile { signed, .. } = read(path)?;
+        let trusted = before
+            .trusted
+            .advance(&signed)
+            .map_err(|source| RootFileError::Refused { path: path.clone(), source: Box::new(source) })?;
+        let mut earlier = before.earlier;
+        earlier.push(before.trusted);
+        Ok(RootFile { signed, trusted, earlier })
+    })
 }
 
 /// Writes a trust root: whole or not at all. What was there is replaced.

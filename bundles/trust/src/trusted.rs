@@ -78,7 +78,7 @@ impl RootRefusal {
                 "check the pinned digest against the one that the owners of the root published"
             }
             Self::OwnSignatures { .. } | Self::PreviousSignatures { .. } => {
-                "have more owners of root keys sign it, those of the old version and those of the new one"
+                "have more owners of root keys sign it, those of the old version and those of the new one: bundle trust next"
             }
             Self::Version { .. } => "fetch the versions in between, each under its own tag",
             Self::Development { .. } => "make a new root with production keys and pin its digest",

@@ -29,9 +29,10 @@ pub(crate) struct Arguments {
     /// The environment of the release that the channel runs.
     #[arg(long, value_name = "NAME")]
     environment: EnvironmentName,
-    /// The trust root, as `bundle trust init` writes it. It is pushed when the registry does not have it.
-    #[arg(long, value_name = "FILE")]
-    trust_root: PathBuf,
+    /// The trust root, as `bundle trust init` writes it. It is pushed when the registry does not have it. With the first
+    /// promotion under a version of `bundle trust next`, name the version before as well, first.
+    #[arg(long, value_name = "FILE", required = true)]
+    trust_root: Vec<PathBuf>,
     /// A private key of an owner of the channel (repeatable). The password comes from `BUNDLE_PASSWORD` or
     /// `COSIGN_PASSWORD`, else from the terminal, for each key.
     #[arg(long = "key", value_name = "FILE", required = true)]
@@ -63,7 +64,10 @@ struct Document {
 
 /// Runs the verb.
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), CommandError> {
-    let root = root_file::read(&arguments.trust_root)?;
+    let Some((first, later)) = arguments.trust_root.split_first() else {
+        return Err(CommandError::new(Kind::Usage, "no trust root is named").hint("--trust-root FILE"));
+    };
+    let root = root_file::read_versions(first, later)?;
     let (reference, record, change) = runtime()?.block_on(async {
         let opened = arguments.release.open().await?;
         let promotion = Promotion {

@@ -8,8 +8,8 @@ use std::{
 
 use builder_recipe::{Problem, RoleOwners, TrustFile};
 use bundles_trust::{
-    Document as _, Owner, Payload, Revoked, Role, RoleKeys, SignatureBundle, Signed, TrustRoot,
-    TrustRootParts, TrustedKey, TrustedRoot,
+    Document as _, Owner, Payload, Revoked, Role, RoleKeys, RootRefusal, SignatureBundle, Signed, SignedRoot,
+    TrustRoot, TrustRootParts, TrustedKey, TrustedRoot,
 };
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ use crate::{
     command::Context,
     error::{CommandError, Kind, OfKind as _},
     keys::{self, KeyFileAccessError},
-    root_file,
+    root_file::{self, RootFile},
 };
 
 /// A trust root has less than 64 keys.
@@ -44,6 +44,23 @@ enum Verb {
         #[arg(long = "key", value_name = "FILE", required = true)]
         keys: Vec<PathBuf>,
         /// Where to write it [default: trust-root.json beside FILE].
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Make the next version of a trust root from a changed trust.toml: for other owners, keys or roles, or a later
+    /// expiry. Enough owners of the root keys of both versions sign it; promote with it from then on.
+    Next {
+        /// The changed trust.toml.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The trust root that it follows.
+        #[arg(long, value_name = "FILE")]
+        previous: PathBuf,
+        /// A private key of an owner of the role root, in the previous version or in this one (repeatable). The password
+        /// comes from `BUNDLE_PASSWORD` or `COSIGN_PASSWORD`, else from the terminal, for each key.
+        #[arg(long = "key", value_name = "FILE", required = true)]
+        keys: Vec<PathBuf>,
+        /// Where to write it [default: trust-root-VERSION.json beside FILE].
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
@@ -86,7 +103,14 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     let path = match &arguments.verb {
         Verb::Init { file, keys, output } => {
             let output = output.clone().unwrap_or_else(|| file.with_file_name("trust-root.json"));
-            init(file, keys, &output)?;
+            write_once(&output, &first(file, keys)?)?;
+            output
+        }
+        Verb::Next { file, previous, keys, output } => {
+            let root = next(file, &root_file::read(previous)?, keys)?;
+            let name = format!("trust-root-{}.json", root.document().version());
+            let output = output.clone().unwrap_or_else(|| file.with_file_name(name));
+            write_once(&output, &root)?;
             output
         }
         Verb::Show { file } => file.clone(),
@@ -95,23 +119,49 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     context.report.result(&document, || lines(&document)).of_kind(Kind::Machine)
 }
 
-fn init(path: &Path, key_paths: &[PathBuf], output: &Path) -> Result<(), CommandError> {
-    let root = read(path)?;
+fn first(path: &Path, key_paths: &[PathBuf]) -> Result<SignedRoot, CommandError> {
+    let signed = sign(path, &read(path, None)?, key_paths)?;
+    TrustedRoot::pin(&signed, signed.digest()).map_err(|refusal| {
+        let owners = owners_of(signed.document(), &Role::Root).join(", ");
+        CommandError::new(Kind::Trust, refusal)
+            .hint(format!("the same command with --key FILE of more owners of the role root: {owners}"))
+    })?;
+    Ok(signed)
+}
+
+fn next(path: &Path, previous: &RootFile, key_paths: &[PathBuf]) -> Result<SignedRoot, CommandError> {
+    let before = previous.trusted.root();
+    let signed = sign(path, &read(path, Some(before))?, key_paths)?;
+    previous.trusted.advance(&signed).map_err(|refusal| {
+        let of = |root: &TrustRoot| owners_of(root, &Role::Root).join(", ");
+        let hint = match &refusal {
+            RootRefusal::OwnSignatures { .. } | RootRefusal::PreviousSignatures { .. } => format!(
+                "the same command with --key FILE of more owners of the role root: before {}, now {}",
+                of(before),
+                of(signed.document())
+            ),
+            refusal => refusal.hint().to_owned(),
+        };
+        CommandError::new(Kind::Trust, refusal).hint(hint)
+    })?;
+    Ok(signed)
+}
+
+fn sign(path: &Path, root: &TrustRoot, key_paths: &[PathBuf]) -> Result<SignedRoot, CommandError> {
     if root.expires() <= Timestamp::now() {
         let message = format!("{}: a trust root until {} would trust nobody", path.display(), root.expires());
         return Err(CommandError::new(Kind::Input, message).hint("write a later `expires`"));
     }
-    let payload = Payload::new(&root).of_kind(Kind::Input)?;
+    let payload = Payload::new(root).of_kind(Kind::Input)?;
     let mut bundles: Vec<_> = keys::open_all(key_paths)?.iter().map(|key| payload.sign(key)).collect();
     // A key that was named twice signs once: signatures are deterministic.
     bundles.sort_by_key(SignatureBundle::hint);
     bundles.dedup();
-    let signed = Signed::new(payload, bundles).of_kind(Kind::Trust)?;
-    TrustedRoot::pin(&signed, signed.digest()).map_err(|refusal| {
-        let owners = owners_of(&root, &Role::Root).join(", ");
-        CommandError::new(Kind::Trust, refusal)
-            .hint(format!("the same command with --key FILE of more owners of the role root: {owners}"))
-    })?;
+    Signed::new(payload, bundles).of_kind(Kind::Trust)
+}
+
+/// Writes a trust root where there is none.
+fn write_once(output: &Path, signed: &SignedRoot) -> Result<(), CommandError> {
     match fs::read(output) {
         Ok(there) if there == signed.manifest().bytes() => Ok(()),
         Ok(_) => {
@@ -119,13 +169,13 @@ fn init(path: &Path, key_paths: &[PathBuf], output: &Path) -> Result<(), Command
                 format!("{} is there and is another file: a trust root is not replaced", output.display());
             Err(CommandError::new(Kind::Input, message).hint("--output FILE, or move it away"))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(root_file::write(output, &signed)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(root_file::write(output, signed)?),
         Err(source) => Err(root_file::RootFileError::Read { path: output.to_owned(), source }.into()),
     }
 }
 
-/// Reads trust.toml and the public keys that it names.
-fn read(path: &Path) -> Result<TrustRoot, CommandError> {
+/// Reads trust.toml and the public keys that it names, as the version after `previous`. What that has revoked stays so.
+fn read(path: &Path, previous: Option<&TrustRoot>) -> Result<TrustRoot, CommandError> {
     let name = path.display().to_string();
     let unread = |why: String| {
         CommandError::new(Kind::Input, format!("{name} cannot be read: {why}"))
@@ -154,12 +204,12 @@ fn read(path: &Path) -> Result<TrustRoot, CommandError> {
     };
     let parts = TrustRootParts {
         product: file.content().product.clone(),
-        version: 1,
+        version: previous.map_or(1, |root| root.version().saturating_add(1)),
         expires: file.content().expires,
-        development: false,
+        development: previous.is_some_and(TrustRoot::is_development),
         keys: trusted,
         roles: file.roles().map(|(role, owners)| (role, role_keys(owners))).collect(),
-        revoked: Revoked::default(),
+        revoked: previous.map_or_else(Revoked::default, |root| root.to_parts().revoked),
     };
     TrustRoot::new(parts).map_err(|fault| of_problem(&file.fault_problem(&fault)))
 }

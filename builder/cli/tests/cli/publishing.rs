@@ -89,8 +89,8 @@ fn releases_that_cannot_be_named() {
         serving.stop();
         assert_snapshot!(session.run(&release), @r"
         exit 5
-        error: registry [REGISTRY] does not answer: cannot read manifest shop/web@sha256:[DIGEST]
-          because: error sending request for url (http://[REGISTRY]/v2/shop/web/manifests/sha256:[DIGEST])
+        error: registry [REGISTRY] does not answer: cannot read manifest shop/web:kept-[HEX]
+          because: error sending request for url (http://[REGISTRY]/v2/shop/web/manifests/kept-[HEX])
           because: client error (Connect)
           because: tcp connect error
           because: Connection refused (os error 111)
@@ -211,7 +211,7 @@ fn promotions_that_are_refused() {
         assert_snapshot!(promote(&[("production", "staging")]), @r"
         exit 4
         error: the trust root names no keys for channel:shop/staging
-          try: add the role channel:shop/staging in a new version of the trust root
+          try: add the role channel:shop/staging in the next version of the trust root: bundle trust next
         ");
         assert_snapshot!(promote(&[("production", "pre-production")]), @r"
         exit 2

@@ -136,6 +136,7 @@ pub(crate) fn with_filters(assertions: impl FnOnce()) {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter("sha256:[0-9a-f]{64}", "sha256:[DIGEST]");
     settings.add_filter("sha256/[0-9a-f]{64}", "sha256/[HEX]");
+    settings.add_filter("kept-[0-9a-f]{64}", "kept-[HEX]");
     settings.add_filter("[0-9A-Za-z+/]{43}=", "[KEY]");
     settings.add_filter(r"127\.0\.0\.1:[0-9]+", "[REGISTRY]");
     settings.add_filter(r"\b[0-9]+\.[0-9]+ s\b", "[TIME]");

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use crate::{
-    session::{Session, with_filters},
+    session::{Serving, Session, with_filters},
     shop::Shop,
 };
 
@@ -211,6 +211,82 @@ fn an_owner_with_two_keys_counts_once() {
         exit 3
         error: trust-root.json is there and is another file: a trust root is not replaced
           try: --output FILE, or move it away
+        ");
+    });
+}
+
+/// A key is taken from one owner and another comes, as the owners of both versions want it; the channel goes on.
+#[test]
+fn a_trust_root_goes_on() {
+    let shop = Shop::locked();
+    let session = &shop.session;
+    shop.make_root();
+    let serving = Serving::start(session, &session.path("registry"));
+    let release = |version: &str| {
+        let reference = shop.release(version, &serving);
+        session.json(&format!("sign {reference} --scheme http --key ci.key"));
+        reference
+    };
+    let promote = |reference: &str, root: &str, keys: [&str; 2]| {
+        let [first, second] = keys;
+        session.run(&format!(
+            "promote production {reference} --scheme http --environment test --trust-root {root} --reason CHG-1 \
+             --by bob --key {first}.key --key {second}.key"
+        ))
+    };
+    let (one, two) = (release("0.1.0"), release("0.2.0"));
+    assert!(promote(&one, "trust-root.json", ["alice", "bob"]).contains("record 1"));
+    session.json("key generate dave");
+    let text = session.read("trust.toml").replace("alice", "dave");
+    session.write("trust.toml", &text);
+    let next = |keys: &str| session.run(&format!("trust next trust.toml --previous trust-root.json {keys}"));
+    with_filters(|| {
+        assert_snapshot!(next("--key dave.key --key bob.key"), @r"
+        exit 4
+        error: the trust root sha256:[DIGEST] has 1 of 2 signatures of the root keys of the version before: [KEY]: the trust root does not know the key
+          try: the same command with --key FILE of more owners of the role root: before alice, bob, carol, now bob, carol, dave
+        ");
+        assert_snapshot!(next("--key alice.key --key bob.key"), @r"
+        exit 4
+        error: the trust root sha256:[DIGEST] has 1 of 2 signatures of its own root keys: [KEY]: the trust root does not know the key
+          try: the same command with --key FILE of more owners of the role root: before alice, bob, carol, now bob, carol, dave
+        ");
+        assert_snapshot!(next("--key alice.key --key bob.key --key dave.key"), @r"
+        trust-root-2.json: trust root of shop, version 2, until [INSTANT]
+          digest sha256:[DIGEST]
+          root: 2 of bob, carol, dave
+          release: 1 of ci
+          channel:shop/production: 2 of bob, carol, dave
+          key [KEY] of bob
+          key [KEY] of carol
+          key [KEY] of ci
+          key [KEY] of dave
+        ");
+        assert_snapshot!(promote(&two, "trust-root-2.json", ["alice", "bob"]), @r"
+        exit 4
+        error: the record at channel-shop-production is refused: 1 of 2 signatures for channel:shop/production: [KEY]: the trust root does not know the key
+          try: it was made under version 1 of the trust root: name that before yours, --trust-root FILE --trust-root FILE
+        ");
+        let both = "trust-root.json --trust-root trust-root-2.json";
+        assert_snapshot!(promote(&two, both, ["alice", "bob"]), @r"
+        exit 4
+        error: 1 of 2 signatures for channel:shop/production: [KEY]: the trust root does not know the key
+          try: the same command with --key FILE of carol or dave
+        ");
+        assert_snapshot!(promote(&two, both, ["dave", "bob"]), @r"
+        shop/production names 0.2.0 sha256:[DIGEST] for environment test
+        record 2, promote, signed by bob, dave
+        ");
+        // From then on the second is enough.
+        assert_snapshot!(promote(&two, "trust-root-2.json", ["dave", "bob"]), @r"
+        shop/production unchanged: it names 0.2.0 sha256:[DIGEST] for environment test
+        record 2, promote, signed by bob, dave
+        ");
+        // Who still has the first version only is told so.
+        assert_snapshot!(promote(&one, "trust-root.json", ["alice", "bob"]), @r"
+        exit 4
+        error: the record at channel-shop-production is refused: 1 of 2 signatures for channel:shop/production: [KEY]: the trust root does not know the key
+          try: it was made under version 2 of the trust root: get that from its owners
         ");
     });
 }

@@ -209,7 +209,9 @@ impl Reason {
                 "sign one record with the keys of enough owners: bundle promote --key A --key B".to_owned()
             }
             Self::WrongKey { .. } => "sign with a key that has this role in the trust root".to_owned(),
-            Self::NoRole { role } => format!("add the role {role} in a new version of the trust root"),
+            Self::NoRole { role } => {
+                format!("add the role {role} in the next version of the trust root: bundle trust next")
+            }
             Self::Unsigned { .. } => "sign the release: bundle sign".to_owned(),
             Self::WrongChannel { expected, .. } => {
                 format!("look who moved the tag {}, and promote anew: bundle promote", expected.tag())
@@ -235,7 +237,9 @@ impl Reason {
             Self::RootBehind { have, .. } => {
                 format!("publish the versions of the trust root after {have}, each under its own tag")
             }
-            Self::RootExpired { .. } => "publish a new version of the trust root".to_owned(),
+            Self::RootExpired { .. } => {
+                "make its next version, and promote with that: bundle trust next".to_owned()
+            }
             Self::ClockBehind { .. } => "set the clock of this machine".to_owned(),
         }
     }
