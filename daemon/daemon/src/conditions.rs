@@ -337,7 +337,7 @@ mod tests {
         let spec = ReleaseObjectSpec { subscription: "shop".to_owned(), digest: release };
         let mut table = table(release);
         table.journals = Journals::with(vec![Release { status: Some(stored), ..Release::new("r", spec) }]);
-        let work = Work::new(kept, now);
+        let work = Work::new(kept, now, now);
         let summary = Summary::of(&table, Some(&work), None);
         let status = describe_status(&SubscriptionStatus::default(), &table.subscription, summary, now);
         let title = format!("0.1.0@{}", release.short());
@@ -352,7 +352,7 @@ mod tests {
         let release = Digest::of(b"release");
         let now = Timestamp::UNIX_EPOCH;
         let kept = RolloutState { phase: Phase::Kept, ..RolloutState::start(release, 1, None, now) };
-        let mut work = Work::new(kept, now);
+        let mut work = Work::new(kept, now, now);
         let table = table(release);
         let ready = |work: &Work, trouble| readiness(&table, Some(work), "release 1 runs", trouble);
 

@@ -15,7 +15,7 @@ use daemon_plan::{
     rollout::{Fact, PruneWord},
     target::{Circumstances, rollout_for},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 use registry_client::{Options, Registry, Scheme};
 use registry_wire::Digest;
@@ -32,6 +32,9 @@ use crate::{
 
 /// Most steps in one turn: what takes longer begins with a fresh look at what is wanted.
 const MOST_STEPS: usize = 200;
+
+/// Longest time between two looks, beyond the usual pause, that is no gap.
+const LONGEST_SILENCE: SignedDuration = SignedDuration::from_secs(30);
 
 /// What to do after a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +74,10 @@ pub(crate) struct Follower {
     pub(crate) clock: Clock,
     pub(crate) epoch: u64,
     pub(crate) name: String,
-    pub(crate) started: Timestamp,
+    /// Since when this process looks without a gap.
+    pub(crate) looking_since: Timestamp,
+    /// When it looked last.
+    pub(crate) looked: Timestamp,
     pub(crate) channel: ChannelFollower,
     pub(crate) next_poll: Option<Timestamp>,
     pub(crate) registry: Option<(RegistryEndpoint, Registry)>,
@@ -91,7 +97,7 @@ impl Follower {
         epoch: u64,
         name: String,
     ) -> Self {
-        let started = clock.now();
+        let now = clock.now();
         Self {
             options,
             cluster,
@@ -99,7 +105,8 @@ impl Follower {
             clock,
             epoch,
             name,
-            started,
+            looking_since: now,
+            looked: now,
             channel: ChannelFollower::new(),
             next_poll: None,
             registry: None,
@@ -140,6 +147,7 @@ impl Follower {
         let view = self.look(&subscription, now).await?;
         let journals = Journals::read(&self.cluster, &self.name, self.epoch).await?;
         let target = target_of(&subscription, &journals, &view, now);
+        self.note_look();
         let mut table = Table { subscription, journals, view, target };
         self.tell_target(&table).await;
         let until = if let Some(state) = chosen(&table, now) {
@@ -151,11 +159,22 @@ impl Follower {
         };
         self.publish(&mut table).await?;
         let now = self.clock.now();
+        self.looked = now;
         let poll = self.next_poll.unwrap_or(now);
         let idle = now.checked_add(self.options.resync).unwrap_or(now);
         let wake = until.unwrap_or(idle).min(poll.max(now));
         let pause = wake.duration_since(now);
         Ok(Turn::Wait(Duration::try_from(pause).unwrap_or_default()))
+    }
+
+    /// Notes that the cluster answers. While it did not for long, nobody could look.
+    fn note_look(&mut self) {
+        let now = self.clock.now();
+        let pause = SignedDuration::try_from(self.options.resync).unwrap_or(SignedDuration::MAX);
+        if now.duration_since(self.looked) > pause.saturating_add(LONGEST_SILENCE) {
+            self.looking_since = now;
+        }
+        self.looked = now;
     }
 
     /// Drives one rollout until it waits; the time to come again.
@@ -166,7 +185,7 @@ impl Follower {
         let stored = table.journals.of(state.release) == Some(&state);
         let known = self.work.as_ref().is_some_and(|work| work.state == state);
         if !known {
-            self.work = Some(Work::new(state.clone(), self.started));
+            self.work = Some(Work::new(state.clone(), self.looking_since, now));
             self.clear_up(table, &state).await?;
         }
         if !stored {
@@ -188,6 +207,7 @@ impl Follower {
         for _ in 0..MOST_STEPS {
             let now = self.clock.now();
             let Some(work) = &mut self.work else { return Ok(None) };
+            work.seen.looking_since = Some(self.looking_since);
             work.seen.target = Some(table.target.clone());
             work.seen.limits = limits(&table.subscription, self.options.resync);
             work.seen.prune_word = prune_word(&table.subscription, self.cluster.home(), &work.state.release);

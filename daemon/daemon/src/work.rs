@@ -20,8 +20,10 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub(crate) fn new(state: RolloutState, looking_since: Timestamp) -> Self {
-        let seen = Observed { looking_since: Some(looking_since), ..Observed::default() };
+    /// A memory that begins `now` and knows nothing, of a process that looks since `looking_since`.
+    pub(crate) fn new(state: RolloutState, looking_since: Timestamp, now: Timestamp) -> Self {
+        let seen =
+            Observed { looking_since: Some(looking_since), memory_since: Some(now), ..Observed::default() };
         Self { state, seen, left: BTreeMap::new() }
     }
 

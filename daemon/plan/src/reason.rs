@@ -49,6 +49,10 @@ pub enum Reason {
 
 impl Reason {
     /// Whether a release that failed for this reason may not be rolled out again until a person says so.
+    ///
+    /// [`Reason::NoData`] does, although it says nothing against the release: it was written and taken back, and as long
+    /// as nobody can judge it every further attempt would disturb what serves in the same way. Only questions that stay
+    /// open for the whole of their time come to it, and those want a person anyhow.
     pub const fn denies(self) -> bool {
         !matches!(self, Self::Withdrawn)
     }

@@ -34,7 +34,9 @@ pub fn next(state: &RolloutState, seen: &Observed, now: Timestamp) -> Step {
         Phase::Verified => prepare::preflight(state, seen, now),
         Phase::OnNodes => prepare::protect(state, seen, now),
         Phase::Protected { progress } => write::forward(state, progress, seen, now),
-        Phase::Applied { healthy_since } => write::soak(state, *healthy_since, seen, now),
+        Phase::Applied { healthy_since, unhealthy_since } => {
+            write::soak(state, *healthy_since, *unhealthy_since, seen, now)
+        }
         Phase::Judged { verdict: Verdict::Healthy } => settle::keep(state, seen, now),
         Phase::Judged { verdict: Verdict::Failed(failure) } => settle::give_up(state, failure, seen, now),
         Phase::RollingBack { failure } => write::back(state, failure, seen, now),

@@ -132,6 +132,9 @@ impl Default for Limits {
 pub struct Observed {
     /// Since when this process looks without a gap. Time in which nobody looked counts against no deadline.
     pub looking_since: Option<Timestamp>,
+    /// Since when what stands here is remembered. An error may end a memory while the process goes on looking: what is
+    /// unknown then was asked for before, but nobody has had the time to answer this memory.
+    pub memory_since: Option<Timestamp>,
     /// What the subscription should run now, by [`crate::decide_target`]; none if that is not known.
     pub target: Option<Target>,
     /// The plan of the release, from documents that are in the cluster.

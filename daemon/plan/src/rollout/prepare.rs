@@ -28,6 +28,12 @@ pub(super) fn clock(began: Timestamp, seen: &Observed) -> Timestamp {
     seen.looking_since.map_or(began, |looking| looking.max(began))
 }
 
+/// When the clock of a question about something that began at `began` starts: a memory that was lost begins to ask anew.
+pub(super) fn asked(began: Timestamp, seen: &Observed) -> Timestamp {
+    let start = clock(began, seen);
+    seen.memory_since.map_or(start, |memory| memory.max(start))
+}
+
 /// Asks for something that is not known, until patience ends.
 struct Patience<'a> {
     state: &'a RolloutState,

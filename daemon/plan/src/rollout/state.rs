@@ -59,6 +59,10 @@ pub enum Phase {
         /// Since when all are healthy without a gap; none while one is not or is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         healthy_since: Option<Timestamp>,
+        /// When health broke; none while all are healthy. Deadlines count from here, not from the beginning of the
+        /// phase. Journals of old have neither time while health is broken: then the next look counts as the break.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unhealthy_since: Option<Timestamp>,
     },
     /// The judge has spoken.
     Judged {
@@ -189,6 +193,16 @@ pub enum Outcome {
 }
 
 impl Phase {
+    /// All objects are healthy from `since` on.
+    pub(crate) const fn healthy(since: Timestamp) -> Self {
+        Self::Applied { healthy_since: Some(since), unhealthy_since: None }
+    }
+
+    /// All objects were healthy once, and from `since` on one is not or is not known.
+    pub(crate) const fn unhealthy(since: Timestamp) -> Self {
+        Self::Applied { healthy_since: None, unhealthy_since: Some(since) }
+    }
+
     /// The name of the phase, as it stands in status and events.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! Writing: forward to the release, and back to the last kept one.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 
@@ -13,7 +13,7 @@ use crate::{
     reason::{Failure, Reason},
     rollout::{
         Fact, InventoryChange, ObjectFact, Observed, Phase, Progress, RolloutState, Step, Verdict,
-        prepare::{after, clock, late},
+        prepare::{after, asked, clock, late},
         settle,
     },
 };
@@ -85,8 +85,9 @@ impl<'a> Lack<'a> {
         Some(Failure::new(failure.reason, format!("{}: {}", object.key, failure.message)))
     }
 
-    /// What is not there in time, each object by its own deadline.
-    fn overdue(&self, start: Timestamp, now: Timestamp) -> Option<Failure> {
+    /// What is not there in time, each object by its own deadline. What is not known is late only when this memory had
+    /// that time to learn it.
+    fn overdue(&self, start: Timestamp, seen: &Observed, now: Timestamp) -> Option<Failure> {
         let late = |object: &PlannedObject| now >= after(start, object.deadline);
         let within = |object: &PlannedObject| format!("within {} s", object.deadline.as_secs());
         if let Some((object, message)) =
@@ -99,9 +100,25 @@ impl<'a> Lack<'a> {
             let message = format!("{} could not be written {}", object.key, within(object));
             return Some(Failure::new(Reason::DeadlineExceeded, message));
         }
-        let object = self.unknown.iter().find(|object| late(object))?;
+        let asked = asked(start, seen);
+        let object = self.unknown.iter().find(|object| now >= after(asked, object.deadline))?;
         let message = format!("nothing could be learned of {} {}", object.key, within(object));
         Some(Failure::new(Reason::NoData, message))
+    }
+
+    /// That health never held long enough, told of what lacks it now. What is not known counts as in [`Self::overdue`].
+    fn unsteady(&self, soak: Duration, whole: Duration, asked: Timestamp, now: Timestamp) -> Option<Failure> {
+        let span = format!("health did not hold for {} s within {} s", soak.as_secs(), whole.as_secs());
+        if let Some((object, message)) = self.waiting.iter().chain(&self.degraded).next() {
+            let message = format!("{span}; now {}: {message}", object.key);
+            return Some(Failure::new(Reason::DeadlineExceeded, message));
+        }
+        if let Some(object) = self.unwritten.first() {
+            let message = format!("{span}; now {} is not as it was written", object.key);
+            return Some(Failure::new(Reason::DeadlineExceeded, message));
+        }
+        let object = self.unknown.iter().find(|object| now >= after(asked, object.deadline))?;
+        Some(Failure::new(Reason::NoData, format!("{span}; now nothing is known of {}", object.key)))
     }
 
     /// The step that brings the objects on.
@@ -197,7 +214,7 @@ fn blocked(state: &RolloutState, blocked: Blocked, seen: &Observed, now: Timesta
         Blocked::Failed(failure) => fail(state, failure, now),
         Blocked::Step(step) => {
             // Not even the first question is answered: that has the same limit as all of protecting.
-            if now < after(clock(state.since, seen), seen.limits.protect) {
+            if now < after(asked(state.since, seen), seen.limits.protect) {
                 return step;
             }
             fail(state, Failure::new(Reason::NoData, late(&step, seen)), now)
@@ -231,13 +248,13 @@ pub(super) fn forward(state: &RolloutState, progress: &Progress, seen: &Observed
                 .unwrap_or_else(|| state.record(Phase::Protected { progress: next }, now));
         }
         let start = clock(progress.since, seen);
-        return match lack.failure().or_else(|| lack.overdue(start, now)) {
+        return match lack.failure().or_else(|| lack.overdue(start, seen, now)) {
             Some(failure) => fail(state, failure, now),
             None => lack.step(plan, start, seen, now),
         };
     }
     noted(state, progress, note(plan.objects(), plan, inventory, seen), seen, now)
-        .unwrap_or_else(|| state.record(Phase::Applied { healthy_since: Some(now) }, now))
+        .unwrap_or_else(|| state.record(Phase::healthy(now), now))
 }
 
 /// The step that notes what was written, as long as there is hope that the inventory takes it.
@@ -250,17 +267,24 @@ fn noted(
 ) -> Option<Step> {
     let step = step?;
     let Fact::Known(plan) = &seen.plan else { return Some(step) };
-    let end = after(after(clock(progress.since, seen), plan.longest_deadline()), seen.limits.protect);
+    let end = after(after(asked(progress.since, seen), plan.longest_deadline()), seen.limits.protect);
     if now < end {
         return Some(step);
     }
     Some(fail(state, Failure::new(Reason::NoData, "the inventory could not be written in time"), now))
 }
 
+/// How often the time of a soak and of the longest deadline may pass before a break of health is the last one.
+///
+/// A break alone is no failure: an autoscaler adds a replica, the API server is silent for a moment. But a release whose
+/// health breaks for ever is not healthy, and while it is judged neither it nor its way back is settled.
+const MOST_SOAKS: u32 = 3;
+
 /// Sees that health holds. What is not known breaks it off, and it begins anew.
 pub(super) fn soak(
     state: &RolloutState,
     healthy_since: Option<Timestamp>,
+    unhealthy_since: Option<Timestamp>,
     seen: &Observed,
     now: Timestamp,
 ) -> Step {
@@ -279,7 +303,7 @@ pub(super) fn soak(
     let soak = seen.limits.soak.unwrap_or(plan.soak);
     if lack.is_nothing() {
         return match healthy_since {
-            None => state.record(Phase::Applied { healthy_since: Some(now) }, now),
+            None => state.record(Phase::healthy(now), now),
             Some(since) if now >= after(since, soak) => {
                 state.record(Phase::Judged { verdict: Verdict::Healthy }, now)
             }
@@ -289,12 +313,14 @@ pub(super) fn soak(
             }
         };
     }
-    if healthy_since.is_some() {
-        return state.record(Phase::Applied { healthy_since: None }, now);
-    }
-    // The time of the soak is added: health may have broken off at its end.
-    let start = after(clock(state.since, seen), soak);
-    match lack.overdue(start, now) {
+    let Some(broken) = unhealthy_since else {
+        return state.record(Phase::unhealthy(now), now);
+    };
+    let start = clock(broken, seen);
+    let whole = soak.saturating_add(plan.longest_deadline()).saturating_mul(MOST_SOAKS);
+    let is_last = now >= after(clock(state.since, seen), whole);
+    let unsteady = || lack.unsteady(soak, whole, asked(state.since, seen), now).filter(|_| is_last);
+    match lack.overdue(start, seen, now).or_else(unsteady) {
         Some(failure) => fail(state, failure, now),
         None => lack.step(plan, start, seen, now),
     }
@@ -314,7 +340,9 @@ pub(super) fn back(state: &RolloutState, failure: &Failure, seen: &Observed, now
     let (plan, inventory) = match ready(&seen.kept_plan, Step::LoadRelease { release: previous }, seen) {
         Ok(ready) => ready,
         Err(Blocked::Failed(rollback)) => return failed(rollback),
-        Err(Blocked::Step(step)) if now < start => return step,
+        Err(Blocked::Step(step)) if now < after(asked(state.since, seen), seen.limits.rollback) => {
+            return step;
+        }
         Err(Blocked::Step(step)) => {
             return failed(Failure::new(Reason::NoData, late(&step, seen)));
         }
@@ -331,8 +359,10 @@ pub(super) fn back(state: &RolloutState, failure: &Failure, seen: &Observed, now
             .filter(|_| !overdue)
             .unwrap_or_else(|| state.record(Phase::RolledBack { failure: failure.clone() }, now));
     }
-    if now >= after(start, plan.longest_deadline()) {
-        let failure = rejected.or_else(|| lack.failure()).or_else(|| lack.overdue(start, now));
+    // Whoever has just begun to ask looks before the way back is given up.
+    let end = if lack.unknown.is_empty() { start } else { asked(start, seen) };
+    if now >= after(end, plan.longest_deadline()) {
+        let failure = rejected.or_else(|| lack.failure()).or_else(|| lack.overdue(start, seen, now));
         return failed(failure.unwrap_or_else(|| {
             Failure::new(Reason::DeadlineExceeded, format!("release {previous} is not healthy again"))
         }));

@@ -20,9 +20,13 @@ pub(crate) enum Behaviour {
     Silent,
     Regresses,
     LosesReadiness,
+    /// Health breaks twice while it soaks, as when an autoscaler adds replicas.
+    Grows,
+    /// Health breaks again and again.
+    Flaps,
 }
 
-pub(crate) const BEHAVIOURS: [Behaviour; 11] = [
+pub(crate) const BEHAVIOURS: [Behaviour; 13] = [
     Behaviour::Good,
     Behaviour::Unsigned,
     Behaviour::Broken,
@@ -34,6 +38,8 @@ pub(crate) const BEHAVIOURS: [Behaviour; 11] = [
     Behaviour::Silent,
     Behaviour::Regresses,
     Behaviour::LosesReadiness,
+    Behaviour::Grows,
+    Behaviour::Flaps,
 ];
 
 pub(crate) fn digest(name: &str) -> Digest {

@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use daemon_plan::{
     Health, Inventory, Observed, Phase, RolloutPlan, RolloutState, Step,
@@ -157,6 +160,7 @@ fn failures_lead_back_and_are_denied() {
         (Behaviour::Regresses, "CrashLoop"),
         (Behaviour::LosesReadiness, "Regression"),
         (Behaviour::Rejected, "ApplyRejected"),
+        (Behaviour::Flaps, "DeadlineExceeded"),
     ] {
         let mut world = World::installed();
         world.behaviours.insert(digest("b"), behaviour);
@@ -370,6 +374,95 @@ fn the_registry_may_go_after_the_images_are_on_nodes() {
     }
 }
 
+/// A replica that is added at the end of the soak begins it anew, and has its whole deadline each time.
+#[test]
+fn a_break_of_health_counts_from_the_break() {
+    let mut world = World::installed();
+    world.soak = Some(Duration::from_mins(10));
+    world.behaviours.insert(digest("b"), Behaviour::Grows);
+    world.promote("b");
+    let began = world.now;
+    world.settle(&[]);
+    assert_eq!(outcome(&world, "b"), Outcome::Kept, "{:?}", world.phase("b"));
+    assert!(world.now.duration_since(began) > jiff::SignedDuration::from_mins(20), "it soaked twice");
+}
+
+#[test]
+fn a_release_whose_health_breaks_for_ever_does_not_soak_for_ever() {
+    let mut world = World::installed();
+    world.soak = Some(Duration::from_mins(10));
+    world.behaviours.insert(digest("b"), Behaviour::Flaps);
+    world.promote("b");
+    world.settle(&[]);
+    let Phase::RolledBack { failure } = world.phase("b") else { panic!("{:?}", world.phase("b")) };
+    assert!(
+        failure.message.starts_with("health did not hold for 600 s within 2160 s; now Deployment"),
+        "{failure}"
+    );
+    let journal = &world.journals[&digest("b")];
+    assert!(journal.since.duration_since(journal.started) < jiff::SignedDuration::from_mins(40));
+}
+
+#[test]
+fn a_journal_of_an_older_daemon_goes_on() {
+    let world = World::installed();
+    let state = &world.journals[&digest("a")];
+    for (stored, healthy) in [
+        (json!({"name": "Applied", "healthySince": "2026-01-01T00:00:00Z"}), Some(world.now)),
+        (json!({"name": "Applied"}), None),
+    ] {
+        let phase: Phase = serde_json::from_value(stored).unwrap();
+        let Phase::Applied { healthy_since, unhealthy_since: None } = phase else { panic!("{phase:?}") };
+        assert_eq!(healthy_since.is_some(), healthy.is_some());
+        let state = RolloutState { phase, since: world.now, ..state.clone() };
+        let plan = RolloutPlan::new(digest("a"), &[json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "api", "namespace": "shop"}})], &BTreeMap::new(), []).unwrap();
+        let seen = Observed {
+            inventory: Fact::Known(Inventory::default().superset(&plan)),
+            plan: Fact::Known(plan),
+            ..Observed::default()
+        };
+        let later = world.now + jiff::SignedDuration::from_hours(1);
+        let Step::Record(broken) = next(&state, &seen, later) else { panic!("it is judged at once") };
+        let unhealthy = Phase::Applied { healthy_since: None, unhealthy_since: Some(later) };
+        assert_eq!(broken.phase, unhealthy, "the break counts from now");
+    }
+}
+
+/// A failed request or a write that met another cuts a turn off, and all that was in memory is asked for again. That the
+/// phase is older than the patience for the answer says nothing: nobody asked before.
+#[test]
+fn a_memory_that_is_lost_in_an_old_phase_fails_no_release() {
+    // Soaking for longer than the ten minutes that a question may stay open.
+    let mut world = World::installed();
+    world.soak = Some(Duration::from_mins(12));
+    world.promote("b");
+    while !matches!(world.journals.get(&digest("b")), Some(state) if state.phase.name() == "Applied") {
+        world.turn(Weather::Fair);
+    }
+    let began = world.now;
+    while world.now.duration_since(began) < jiff::SignedDuration::from_mins(11) {
+        world.turn(Weather::Fair);
+    }
+    world.settle(&[Weather::Forgets]);
+    assert_eq!(outcome(&world, "b"), Outcome::Kept, "{:?}", world.phase("b"));
+
+    // On the way back for longer than its minute.
+    let mut world = World::installed();
+    world.behaviours.insert(digest("b"), Behaviour::Crashes);
+    world.troubles.insert(Trouble::SlowReturn);
+    world.promote("b");
+    while !matches!(world.journals.get(&digest("b")), Some(state) if state.phase.name() == "RollingBack") {
+        world.turn(Weather::Fair);
+    }
+    let began = world.now;
+    while world.now.duration_since(began) < jiff::SignedDuration::from_secs(70) {
+        world.turn(Weather::Fair);
+    }
+    assert_eq!(world.phase("b").outcome(), None, "it is slow");
+    world.settle(&[Weather::Forgets]);
+    assert_eq!(outcome(&world, "b"), Outcome::RolledBack, "{:?}", world.phase("b"));
+}
+
 /// Scenarios whose end does not depend on when something happens.
 fn scenarios() -> Vec<(&'static str, World)> {
     let with = |behaviour, change: fn(&mut World)| {
@@ -402,6 +495,15 @@ fn scenarios() -> Vec<(&'static str, World)> {
     ]
 }
 
+const EVERY_MISHAP: [Weather; 6] = [
+    Weather::DiesBefore,
+    Weather::DiesAfter,
+    Weather::Lost,
+    Weather::Error,
+    Weather::Forgets,
+    Weather::Outage,
+];
+
 #[test]
 fn dying_at_any_step_leads_to_the_same_end() {
     let mut deaths = 0;
@@ -410,7 +512,7 @@ fn dying_at_any_step_leads_to_the_same_end() {
         let steps = calm.settle(&[]);
         assert!(steps > 20, "{name} is a whole rollout");
         for at in 0..steps {
-            for kind in [Weather::DiesBefore, Weather::DiesAfter, Weather::Lost, Weather::Error] {
+            for kind in EVERY_MISHAP {
                 let mut weather = vec![Weather::Fair; at];
                 weather.push(kind);
                 let mut world = start.clone();

@@ -1,8 +1,8 @@
 //! Stories of everything that may befall two rollouts, in any order.
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{cell::RefCell, collections::BTreeSet, time::Duration};
 
-use daemon_plan::{Phase, Step, target::Channel};
+use daemon_plan::{Phase, Reason, Step, target::Channel};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -23,6 +23,8 @@ struct Story {
     /// What a person or the registry does, and at which turn.
     events: Vec<(usize, u8)>,
     troubles: BTreeSet<Trouble>,
+    /// Whether health must hold for longer than any patience.
+    soaks_long: bool,
 }
 
 fn story() -> impl Strategy<Value = Story> {
@@ -33,27 +35,43 @@ fn story() -> impl Strategy<Value = Story> {
         1 => Just(Weather::Lost),
         1 => Just(Weather::DiesBefore),
         1 => Just(Weather::DiesAfter),
+        1 => Just(Weather::Forgets),
+        1 => Just(Weather::Outage),
     ];
-    let troubles =
-        [Trouble::RestoreFails, Trouble::StuckPod, Trouble::NoReturn, Trouble::Undeletable].to_vec();
+    // A process that lives long sees phases grow old.
+    let forgetful = prop_oneof![12 => Just(Weather::Fair), 1 => Just(Weather::Forgets)];
+    let weather = prop_oneof![
+        2 => prop::collection::vec(weather, 0..150),
+        1 => prop::collection::vec(forgetful, 0..150),
+    ];
+    let troubles = [
+        Trouble::RestoreFails,
+        Trouble::StuckPod,
+        Trouble::NoReturn,
+        Trouble::Undeletable,
+        Trouble::SlowReturn,
+    ]
+    .to_vec();
     (
         prop::bool::weighted(0.3),
         behaviour(),
         behaviour(),
-        prop::collection::vec(weather, 0..150),
+        weather,
         prop::collection::vec((0_usize..150, 0_u8..11), 0..4),
         prop_oneof![
             2 => Just(BTreeSet::new()),
             1 => prop::sample::subsequence(troubles, 1..3).prop_map(BTreeSet::from_iter),
         ],
+        prop::bool::weighted(0.2),
     )
-        .prop_map(|(first, behaviour, newer, weather, events, troubles)| Story {
+        .prop_map(|(first, behaviour, newer, weather, events, troubles, soaks_long)| Story {
             first,
             behaviour,
             newer,
             weather,
             events,
             troubles,
+            soaks_long,
         })
 }
 
@@ -62,6 +80,7 @@ fn live(story: &Story) -> World {
     world.behaviours.insert(digest("b"), story.behaviour);
     world.behaviours.insert(digest("c"), story.newer);
     world.troubles.clone_from(&story.troubles);
+    world.soak = story.soaks_long.then_some(Duration::from_secs(700));
     world.promote("b");
     for turn in 0..150 {
         for (_, event) in story.events.iter().filter(|(at, _)| *at == turn) {
@@ -99,6 +118,22 @@ fn every_story_ends_well_and_all_is_reached() {
         reached.borrow_mut().extend(world.reached.iter().cloned());
         for journal in world.journals.values() {
             prop_assert!(journal.phase.outcome().is_some(), "{journal:?} has not ended");
+        }
+        // What befalls the executor is not held against a release that is well, nor against the way back.
+        for journal in world.journals.values() {
+            let behaviour = world.behaviours[&journal.release];
+            let is_well = matches!(behaviour, Behaviour::Good | Behaviour::Grows)
+                && !story.troubles.contains(&Trouble::StuckPod);
+            if let Some(failure) = journal.phase.failure().filter(|_| is_well) {
+                let blamed = matches!(failure.reason, Reason::NoData | Reason::DeadlineExceeded);
+                prop_assert!(!blamed, "{journal:?}");
+            }
+            if let Phase::RollbackFailed { rollback, .. } = &journal.phase {
+                let returns = journal.previous != Some(digest("a"))
+                    || rollback.reason != Reason::NoData
+                    || story.troubles.contains(&Trouble::StuckPod);
+                prop_assert!(returns, "{journal:?}");
+            }
         }
         // Nothing is in the cluster that no inventory knows.
         let known: BTreeSet<String> = world.inventory.entries().map(|entry| entry.key.to_string()).collect();

@@ -1,7 +1,10 @@
 //! A small cluster, registry and operator, with an executor that can be told to fail or die at every step. It checks
 //! what must hold at each of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use daemon_plan::{
     Failure, Health, Inventory, ObjectKey, Observed, Phase, Reason, RolloutPlan, RolloutState, Step, Target,
@@ -27,6 +30,8 @@ pub(crate) enum Trouble {
     NoReturn,
     /// Deletions are refused.
     Undeletable,
+    /// The kept release takes nearly its whole deadline to come back.
+    SlowReturn,
 }
 
 /// What befalls the executor at a step.
@@ -41,6 +46,10 @@ pub(crate) enum Weather {
     DiesBefore,
     /// The executor dies after the step.
     DiesAfter,
+    /// Something cuts the executor's turn off: it lives, but all it knew is forgotten.
+    Forgets,
+    /// The cluster is silent for longer than any patience; the executor lives.
+    Outage,
 }
 
 #[derive(Debug, Clone)]
@@ -73,6 +82,10 @@ pub(crate) struct World {
     pub(crate) troubles: BTreeSet<Trouble>,
     preflighted: BTreeSet<(Digest, u32)>,
     warmed: BTreeSet<Digest>,
+    /// Since when the executor looks without a gap.
+    looking_since: Timestamp,
+    /// Time that health must hold, in place of what the release asks for.
+    pub(crate) soak: Option<Duration>,
     seen: Observed,
     seen_of: Option<(Digest, u32)>,
     uids: u32,
@@ -86,8 +99,9 @@ impl World {
     /// A world with releases `a`, `b` and `c`, all good, and an empty cluster.
     pub(crate) fn new() -> Self {
         let names = ["a", "b", "c"];
+        let now = "2026-01-01T00:00:00Z".parse().expect("a time");
         Self {
-            now: "2026-01-01T00:00:00Z".parse().expect("a time"),
+            now,
             behaviours: names.iter().map(|name| (digest(name), Behaviour::Good)).collect(),
             plans: names.iter().map(|name| (digest(name), plan(name))).collect(),
             documents: BTreeSet::new(),
@@ -104,6 +118,8 @@ impl World {
             troubles: BTreeSet::new(),
             preflighted: BTreeSet::new(),
             warmed: BTreeSet::new(),
+            looking_since: now,
+            soak: None,
             seen: Observed::default(),
             seen_of: None,
             uids: 0,
@@ -229,15 +245,20 @@ impl World {
         self.now += SignedDuration::from_secs(1);
         let steady = journal.phase.outcome().is_some();
         match weather {
-            Weather::DiesBefore => self.forget(),
+            Weather::DiesBefore => self.start_anew(),
             Weather::Error => {}
+            Weather::Forgets => self.forget(),
+            Weather::Outage => {
+                self.now += SignedDuration::from_mins(11);
+                self.start_anew();
+            }
             Weather::Fair => self.execute(&journal, step.clone()),
             Weather::Lost | Weather::DiesAfter => {
                 let seen = self.seen.clone();
                 self.execute(&journal, step.clone());
                 self.seen = seen;
                 if weather == Weather::DiesAfter {
-                    self.forget();
+                    self.start_anew();
                 } else {
                     // What was known of objects before is no longer to be relied on.
                     self.seen.objects.clear();
@@ -250,9 +271,25 @@ impl World {
         !ended
     }
 
+    /// Nobody looked until now.
+    fn start_anew(&mut self) {
+        self.looking_since = self.now;
+        self.forget();
+    }
+
+    /// As the daemon does when a turn is cut off or another rollout begins: it looks on, and knows nothing.
     fn forget(&mut self) {
-        let limits = Limits { soak: None, ..Limits::default() };
-        self.seen = Observed { looking_since: Some(self.now), limits, ..Observed::default() };
+        self.seen = Observed {
+            looking_since: Some(self.looking_since),
+            memory_since: Some(self.now),
+            // Whoever soaks long looks less often.
+            limits: Limits {
+                soak: self.soak,
+                poll: Duration::from_secs(if self.soak.is_some() { 10 } else { 1 }),
+                ..Limits::default()
+            },
+            ..Observed::default()
+        };
     }
 
     /// What must hold of every step.
@@ -319,8 +356,11 @@ impl World {
             let object =
                 self.objects.get(&planned.key).unwrap_or_else(|| panic!("{} is absent", planned.key));
             assert_eq!(object.intent, planned.intent, "prune while {} differs", planned.key);
-            let health = self.health(of, &planned.key, object);
-            assert_eq!(health, Some(Health::Healthy), "prune while {} is not well", planned.key);
+            // Health may have broken since the last look, which is a step ago.
+            let health = [0, 1, 2]
+                .map(|ago| self.health(of, &planned.key, object, self.now - SignedDuration::from_secs(ago)));
+            let is_well = health.contains(&Some(Health::Healthy));
+            assert!(is_well, "prune while {} is not well: {health:?}", planned.key);
         }
     }
 
@@ -522,15 +562,15 @@ impl World {
             let fact = ObjectFact::Present { live: object.live.clone(), in_sync, ours: true };
             self.seen.objects.insert(key.clone(), fact);
             let object = object.clone();
-            match self.health(of, key, &object) {
+            match self.health(of, key, &object, self.now) {
                 Some(health) => self.seen.health.insert(key.clone(), health),
                 None => self.seen.health.remove(key),
             };
         }
     }
 
-    fn health(&self, of: Digest, key: &ObjectKey, object: &Object) -> Option<Health> {
-        let age = self.now.duration_since(object.written).as_secs();
+    fn health(&self, of: Digest, key: &ObjectKey, object: &Object, at: Timestamp) -> Option<Health> {
+        let age = at.duration_since(object.written).as_secs();
         let waits = || Some(Health::Progressing { message: "0 of 2 replicas are ready".to_owned() });
         if key.kind() == "StatefulSet" && self.has(Trouble::StuckPod) && of != digest("b") {
             return waits();
@@ -540,6 +580,10 @@ impl World {
         }
         if key.kind() != "Deployment" {
             return Some(Health::Healthy);
+        }
+        let returns = self.has(Trouble::SlowReturn) && object.release == digest("a") && self.kept.is_some();
+        if returns && age < 100 {
+            return waits();
         }
         let crash = || Some(Health::Failed(Failure::new(Reason::CrashLoop, "container api of pod api-0")));
         match self.behaviours[&object.release] {
@@ -551,6 +595,13 @@ impl World {
                 Some(Health::Degraded { message: "pod api-0 was ready and is not any more".to_owned() })
             }
             _ if age < 4 => waits(),
+            Behaviour::Grows => {
+                let soak = self.soak.map_or(15, |soak| i64::try_from(soak.as_secs()).unwrap_or(i64::MAX));
+                // The second break comes after a deadline that counts from the beginning of the soak.
+                let breaks = [soak - 10..soak + 20, soak + 125..soak + 140];
+                if breaks.iter().any(|times| times.contains(&age)) { waits() } else { Some(Health::Healthy) }
+            }
+            Behaviour::Flaps if age % 12 >= 8 => waits(),
             _ => Some(Health::Healthy),
         }
     }
