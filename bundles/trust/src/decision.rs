@@ -3,13 +3,14 @@
 mod link;
 mod reason;
 
+use bundles_release::ProductName;
 use jiff::{SignedDuration, Timestamp};
 use registry_wire::Digest;
 
 pub use self::{link::RecordLink, reason::Reason};
 use crate::{
-    Action, Channel, Document as _, Ignored, RecordFloor, Role, SignatureBundle, SignedRecord, Tally,
-    TrustFloor, TrustedRoot, signature::signs, tally,
+    Action, Channel, ChannelRecord, Document as _, Ignored, RecordFloor, ReleaseMark, Role, SignatureBundle,
+    SignedRecord, Tally, TrustFloor, TrustedRoot, signature::signs, tally,
 };
 
 /// How far the clock may stand behind the last accepted record.
@@ -85,6 +86,28 @@ pub fn verify_release(
         return Err(Reason::Unsigned { release });
     }
     enough(tally)
+}
+
+/// Whether a release is one that the channel may name, and is what the record of the channel says if it names this one.
+/// A digest tells neither: a sibling product's release is signed as well, and a record may have been made by mistake.
+pub fn check_release(
+    product: &ProductName,
+    found: &ReleaseMark,
+    channel: &Channel,
+    record: Option<&ChannelRecord>,
+) -> Result<(), Reason> {
+    if *product != channel.product {
+        let (expected, release) = (channel.product.clone(), found.digest);
+        return Err(Reason::OtherProduct { release, expected, found: product.clone() });
+    }
+    match record.filter(|record| record.release.digest == found.digest) {
+        Some(record) if record.release != *found => Err(Reason::OtherRelease {
+            record: record.version,
+            named: Box::new(record.release.clone()),
+            found: Box::new(found.clone()),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Verifies that `record` is one of `channel` with enough signatures under this root: what a new record may be built

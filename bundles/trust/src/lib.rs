@@ -26,7 +26,9 @@ mod trusted;
 pub use artifact::{ArtifactError, Signed, SignedRecord, SignedRoot};
 pub use bundle::{BundleError, SignatureBundle};
 pub use channel::{Channel, ChannelError, ChannelName, ChannelNameError, Owner, OwnerError, Role, RoleError};
-pub use decision::{Decision, Reason, RecordLink, decide, standing, verify_record, verify_release};
+pub use decision::{
+    Decision, Reason, RecordLink, check_release, decide, standing, verify_record, verify_release,
+};
 pub use envelope::pre_authentication_encoding;
 pub use floor::{RecordFloor, TrustFloor};
 pub use key::{KeyError, KeyHint, KeyHintError, PrivateKey, PublicKey};

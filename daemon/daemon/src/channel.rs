@@ -74,6 +74,11 @@ impl ChannelFollower {
         self.memory.as_ref().map(|memory| &memory.root)
     }
 
+    /// The channel that is followed; none before the first look.
+    pub(crate) fn channel(&self) -> Option<&ChannelId> {
+        self.memory.as_ref().map(|memory| &memory.floor.channel)
+    }
+
     /// The accepted record.
     pub(crate) fn record(&self) -> Option<&SignedRecord> {
         self.memory.as_ref()?.record.as_ref()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bundles_objects::{Binding, Object, SecretReference, ServicePolicy, bind, images, required_secrets};
 use bundles_release::{EnvironmentName, PartName, Release};
-use bundles_trust::SignatureBundle;
+use bundles_trust::{Channel, ChannelRecord, Reason, ReleaseMark, SignatureBundle, check_release};
 use daemon_plan::{ObjectKey, RolloutPlan, plan::ServiceRules};
 use registry_wire::{MediaType, StoredManifest};
 use serde_json::Value;
@@ -86,6 +86,16 @@ impl Contents {
             })
             .collect();
         Ok(Self { release, plan, objects, policies, secrets, signatures })
+    }
+}
+
+impl Contents {
+    /// Whether the release is one of the channel, and as its record names it.
+    pub(crate) fn belongs(&self, channel: &Channel, record: Option<&ChannelRecord>) -> Result<(), Reason> {
+        let release = &self.release;
+        let size = u64::try_from(release.manifest().bytes().len()).unwrap_or(u64::MAX);
+        let mark = ReleaseMark { version: release.version().clone(), digest: release.digest(), size };
+        check_release(release.product(), &mark, channel, record)
     }
 }
 

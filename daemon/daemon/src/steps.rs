@@ -200,7 +200,7 @@ impl Follower {
 
     fn verify(&mut self, release: Digest) {
         let now = self.clock.now();
-        let Some(root) = self.channel.root() else {
+        let (Some(root), Some(channel)) = (self.channel.root(), self.channel.channel()) else {
             self.trouble = Some("no trust root is known to verify the release with".to_owned());
             return;
         };
@@ -211,12 +211,14 @@ impl Follower {
             }
             return;
         };
-        let verified = match verify_release(release, &contents.signatures, root, now) {
-            Ok(_) => Fact::Known(()),
-            Err(reason) => Fact::Refused { message: format!("{reason}; {}", reason.hint()) },
-        };
+        let refused =
+            |reason: bundles_trust::Reason| Fact::Refused { message: format!("{reason}; {}", reason.hint()) };
+        let belongs =
+            contents.belongs(channel, self.channel.record().map(bundles_trust::SignedRecord::document));
+        let verified = verify_release(release, &contents.signatures, root, now);
         if let Some(work) = &mut self.work {
-            work.seen.verified = verified;
+            work.seen.belongs = belongs.map_or_else(refused, Fact::Known);
+            work.seen.verified = verified.map_or_else(refused, |_| Fact::Known(()));
         }
     }
 

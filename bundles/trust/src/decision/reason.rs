@@ -4,7 +4,7 @@ use bundles_release::ProductName;
 use jiff::Timestamp;
 use registry_wire::Digest;
 
-use crate::{Channel, Role, Tally};
+use crate::{Channel, ReleaseMark, Role, Tally};
 
 /// Why a record or a release is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +48,29 @@ pub enum Reason {
         expected: ProductName,
         /// The product of the root.
         found: ProductName,
+    },
+    /// A release of another product, which the same owners may have signed.
+    #[error("the release {release} is of the product {found}, the channel of {expected}")]
+    OtherProduct {
+        /// The release.
+        release: Digest,
+        /// The product of the channel.
+        expected: ProductName,
+        /// The product of the release.
+        found: ProductName,
+    },
+    /// The record says something else of the release than the release itself.
+    #[error(
+        "record {record} names the release {} as version {} of {} bytes, it is version {} of {} bytes",
+        named.digest, named.version, named.size, found.version, found.size
+    )]
+    OtherRelease {
+        /// Version of the record.
+        record: u64,
+        /// What the record says.
+        named: Box<ReleaseMark>,
+        /// What the release is.
+        found: Box<ReleaseMark>,
     },
     /// An older record.
     #[error(
@@ -181,6 +204,8 @@ impl Reason {
             Self::Unsigned { .. } => "Unsigned",
             Self::WrongChannel { .. } => "WrongChannel",
             Self::WrongProduct { .. } => "WrongProduct",
+            Self::OtherProduct { .. } => "OtherProduct",
+            Self::OtherRelease { .. } => "OtherRelease",
             Self::Replayed { .. } => "Replayed",
             Self::Equivocation { .. } => "Equivocation",
             Self::Gap { .. } => "RecordsMissing",
@@ -229,7 +254,12 @@ impl Reason {
                 "restore the records of the channel, each under its own tag, or promote on top of the last accepted one"
                     .to_owned()
             }
-            Self::Expired { .. } | Self::TooLate { .. } => "promote anew: bundle promote".to_owned(),
+            Self::OtherProduct { expected, .. } => {
+                format!("name a release of {expected}: bundle promote, or bundle pin --release for a pin")
+            }
+            Self::Expired { .. } | Self::TooLate { .. } | Self::OtherRelease { .. } => {
+                "promote anew: bundle promote".to_owned()
+            }
             Self::NotYet { .. } => "wait, it is taken by itself when its time comes".to_owned(),
             Self::Revoked { .. } => "promote another release: bundle promote".to_owned(),
             Self::OldRelease { .. } => "make the record with the action rollback".to_owned(),

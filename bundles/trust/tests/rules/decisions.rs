@@ -6,8 +6,8 @@ use std::{
 };
 
 use bundles_trust::{
-    Action, ChannelRecord, Decision, Ignored, Reason, RecordLink, Role, SignedRecord, TrustFloor, TrustedKey,
-    TrustedRoot, decide, standing, verify_record,
+    Action, ChannelRecord, Decision, Ignored, Reason, RecordLink, ReleaseMark, Role, SignedRecord,
+    TrustFloor, TrustedKey, TrustedRoot, check_release, decide, standing, verify_record,
 };
 use jiff::Timestamp;
 use proptest::{prelude::*, test_runner::TestRunner};
@@ -237,6 +237,30 @@ fn other_channels_and_products() {
     parts.roles.remove(&Role::Channel(channel()));
     let refused = refuse_at(&approved(&record(None, "r1")), &trusted(parts), &floor(), now());
     assert!(matches!(refused, Reason::WrongProduct { .. }));
+}
+
+#[test]
+fn a_release_is_what_the_channel_says() {
+    let record = record(None, "r1");
+    let found = record.release.clone();
+    let check = |product: &str, found: &ReleaseMark| {
+        check_release(&product.parse().unwrap(), found, &channel(), Some(&record))
+    };
+    assert_eq!(check("shop", &found), Ok(()));
+    let refused = check("warehouse", &found).unwrap_err();
+    assert_eq!(refused.word(), "OtherProduct");
+    assert!(refused.to_string().ends_with("is of the product warehouse, the channel of shop"), "{refused}");
+    for other in [
+        ReleaseMark { version: "1.4.3".parse().unwrap(), ..found.clone() },
+        ReleaseMark { size: found.size + 1, ..found.clone() },
+    ] {
+        let refused = check("shop", &other).unwrap_err();
+        assert!(matches!(refused, Reason::OtherRelease { record: 1, .. }), "{refused}");
+    }
+    // A pin may name a release that the record does not; its product counts all the same.
+    let pinned = ReleaseMark { digest: release("r2"), size: 1, ..found };
+    assert_eq!(check("shop", &pinned), Ok(()));
+    assert!(check("warehouse", &pinned).is_err());
 }
 
 #[test]

@@ -141,6 +141,8 @@ pub struct Observed {
     pub plan: Fact<RolloutPlan>,
     /// The plan of the last kept release.
     pub kept_plan: Fact<RolloutPlan>,
+    /// Whether the release is of the product of the channel, and as its record names it.
+    pub belongs: Fact<()>,
     /// The verification of the release; forgotten when [`crate::Phase::OnNodes`] is recorded, since it is asked for again
     /// just before the first write.
     pub verified: Fact<()>,

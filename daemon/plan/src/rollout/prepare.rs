@@ -83,13 +83,17 @@ pub(super) fn verify(state: &RolloutState, seen: &Observed, now: Timestamp) -> S
     unverified(&patience).unwrap_or_else(|| state.record(Phase::Verified, now))
 }
 
-/// The step that finds out whether the signatures are accepted, or what follows if they are not; none if they are.
+/// The step that finds out whether the release is the right one and its signatures are accepted, or what follows if not;
+/// none if they are.
 fn unverified(patience: &Patience<'_>) -> Option<Step> {
     let state = patience.state;
-    match &patience.seen.verified {
-        Fact::Known(()) => None,
-        Fact::Refused { message } => Some(state.refuse(RefusalReason::Verification, message, patience.now)),
-        Fact::Unknown => {
+    match (&patience.seen.belongs, &patience.seen.verified) {
+        (Fact::Known(()), Fact::Known(())) => None,
+        (Fact::Refused { message }, _) => Some(state.refuse(RefusalReason::Identity, message, patience.now)),
+        (_, Fact::Refused { message }) => {
+            Some(state.refuse(RefusalReason::Verification, message, patience.now))
+        }
+        (Fact::Unknown, _) | (_, Fact::Unknown) => {
             let step = Step::VerifyRelease { release: state.release };
             Some(patience.ask(step, RefusalReason::Verification))
         }

@@ -143,6 +143,8 @@ pub enum Verdict {
 pub enum RefusalReason {
     /// It cannot be fetched, or what is fetched is no release.
     Fetch,
+    /// It is not what the channel says: another product, or not as the record names it.
+    Identity,
     /// Its signatures are not accepted.
     Verification,
     /// An object does not pass the dry run, or a Secret is missing.

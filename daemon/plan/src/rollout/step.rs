@@ -42,7 +42,7 @@ pub enum Step {
         /// The release: this one or the last kept.
         release: Digest,
     },
-    /// Check the signatures of the release against the trust root.
+    /// Check that the release is what the channel says, and its signatures against the trust root.
     VerifyRelease {
         /// The release.
         release: Digest,

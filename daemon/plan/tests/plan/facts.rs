@@ -95,6 +95,7 @@ fn observe(dice: &[u8; 12], release: &str) -> Observed {
         },
         plan: fact(dice[1], Fact::Known(plans[0].clone())),
         kept_plan: fact(dice[2], Fact::Known(plans[1].clone())),
+        belongs: unit(dice[3].rotate_left(4)),
         verified: unit(dice[3]),
         preflight: unit(dice[4]),
         missing_images: match dice[5] % 4 {

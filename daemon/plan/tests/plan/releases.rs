@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     Good,
+    Foreign,
     Unsigned,
     Broken,
     FailsPreflight,
@@ -26,8 +27,9 @@ pub(crate) enum Behaviour {
     Flaps,
 }
 
-pub(crate) const BEHAVIOURS: [Behaviour; 13] = [
+pub(crate) const BEHAVIOURS: [Behaviour; 14] = [
     Behaviour::Good,
+    Behaviour::Foreign,
     Behaviour::Unsigned,
     Behaviour::Broken,
     Behaviour::FailsPreflight,

@@ -184,6 +184,7 @@ fn failures_lead_back_and_are_denied() {
 #[test]
 fn refusals_write_nothing_and_are_tried_again() {
     for (behaviour, reason) in [
+        (Behaviour::Foreign, "Identity"),
         (Behaviour::Unsigned, "Verification"),
         (Behaviour::Broken, "Fetch"),
         (Behaviour::FailsPreflight, "Preflight"),

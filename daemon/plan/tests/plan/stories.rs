@@ -188,6 +188,7 @@ fn every_story_ends_well_and_all_is_reached() {
         "ApplyRejected",
         "Withdrawn",
         "RefusedFetch",
+        "RefusedIdentity",
         "RefusedVerification",
         "RefusedPreflight",
         "RefusedImages",

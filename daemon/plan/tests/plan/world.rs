@@ -408,6 +408,10 @@ impl World {
             Step::VerifyRelease { .. } => {
                 let is_read = matches!(self.seen.plan, Fact::Known(_));
                 assert!(is_read, "signatures are verified before the documents that hold them are read");
+                self.seen.belongs = match behaviour {
+                    Behaviour::Foreign => Fact::Refused { message: "of another product".to_owned() },
+                    _ => Fact::Known(()),
+                };
                 self.seen.verified = match behaviour {
                     Behaviour::Unsigned => Fact::Refused { message: "no signature".to_owned() },
                     _ => Fact::Known(()),
