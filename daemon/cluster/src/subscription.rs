@@ -143,7 +143,8 @@ pub enum RegistryScheme {
 }
 
 /// Where the trust root comes from. Its digest is pinned, so whoever can write the `ConfigMap` cannot change whom the
-/// subscription trusts.
+/// subscription trusts. Nor can who writes the trust floor: a later root counts only if its documents lead there from
+/// the pinned one, and that is verified at each start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrustRootSource {

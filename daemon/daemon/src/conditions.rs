@@ -13,7 +13,7 @@ use daemon_plan::{
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::{advice, follower::Table, journal::told, work::Work};
+use crate::{advice, error::chain, follower::Table, journal::told, work::Work};
 
 /// How many objects are named.
 const TOLD: usize = 3;
@@ -108,13 +108,10 @@ impl Summary {
             Some((ConditionStatus::True, last.reason.clone(), message))
         });
         let channel = match (&table.view.trouble, &table.view.accepted) {
-            (Some((reason, message)), _) => {
-                let status = if *reason == "RegistrySilent" {
-                    ConditionStatus::Unknown
-                } else {
-                    ConditionStatus::False
-                };
-                (status, (*reason).to_owned(), message.clone())
+            (Some(fault), _) => {
+                let status =
+                    if fault.is_silence() { ConditionStatus::Unknown } else { ConditionStatus::False };
+                (status, fault.word().to_owned(), chain(&**fault))
             }
             (None, Some(accepted)) => {
                 (ConditionStatus::True, "Accepted".to_owned(), format!("record {}", accepted.version))
@@ -171,7 +168,7 @@ fn readiness(table: &Table, work: Option<&Work>, runs: &str, trouble: Option<&st
             says(ConditionStatus::False, "Refused", format!("{reason}; {runs}"))
         }
         Target::Nothing => {
-            let why = table.view.trouble.as_ref().map(|(_, message)| message.clone());
+            let why = table.view.trouble.as_ref().map(|fault| chain(&**fault));
             says(ConditionStatus::False, "Nothing", why.unwrap_or_else(|| runs.to_owned()))
         }
         Target::RollOut { release } => {

@@ -41,6 +41,9 @@ pub(crate) enum Trouble {
         #[from]
         source: BackupError,
     },
+    /// The trust floor has no form in which it could be stored.
+    #[error("the trust floor cannot be written")]
+    Floor { source: serde_json::Error },
     /// A daemon that was chosen later has written: this one does not lead, whatever its lease says.
     #[error("the journal of release {release} is of epoch {stored}, this daemon leads in epoch {epoch}")]
     Outranked { release: Digest, stored: u64, epoch: u64 },
