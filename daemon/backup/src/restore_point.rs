@@ -40,16 +40,21 @@ pub struct RestorePointRequest<'a> {
     pub volume: &'a BackupVolume,
     /// Restore points of releases that are to be forgotten: deleted first, which makes room.
     pub forgotten: &'a [ShortName],
-    /// Whether a release was ever kept here. If not, a workload without one ready replica has no data yet: it is what
-    /// a failed first install left.
+    /// Whether a release that was kept here is remembered. If not, a workload without one ready replica may be what a
+    /// failed first install left, or may have served for years: its claims tell.
     pub was_kept: bool,
 }
 
 /// How a restore point stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RestorePointProgress {
-    /// There is no data.
+    /// There is no data, or none that anybody could save: no workload is there.
     NothingToProtect,
+    /// There may be data, and the workload is not ready to hand it out.
+    Waits {
+        /// What it waits for, and what to type.
+        message: String,
+    },
     /// It is being taken.
     Running,
     /// It is taken and checked.
@@ -106,7 +111,12 @@ pub async fn restore_point(
     };
     let ready = workload.pointer("/status/readyReplicas").and_then(Value::as_u64).unwrap_or(0);
     if ready == 0 && !request.was_kept {
-        return Ok(RestorePointProgress::NothingToProtect);
+        let listed = cluster.list("", "v1", "PersistentVolumeClaim", Some(request.namespace), None).await;
+        let bound = bound_claims(&workload, &listed.map_err(error)?);
+        return Ok(match bound.first() {
+            None => RestorePointProgress::NothingToProtect,
+            Some(claim) => RestorePointProgress::Waits { message: unready(request, &workload, claim) },
+        });
     }
     let image = workload.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str);
     let Some(image) = image else {
@@ -151,6 +161,44 @@ async fn workload(
         }
     }
     Ok(None)
+}
+
+/// The claims of a workload that are bound to a volume, so that there may be data on it.
+fn bound_claims(workload: &Value, claims: &[Value]) -> Vec<String> {
+    let text = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let each = |path: &str| workload.pointer(path).and_then(Value::as_array).into_iter().flatten();
+    let name = text(workload, "/metadata/name").unwrap_or_default();
+    let named: Vec<String> = each("/spec/template/spec/volumes")
+        .filter_map(|volume| text(volume, "/persistentVolumeClaim/claimName"))
+        .collect();
+    // A set names the claims that it makes by template, set and ordinal.
+    let made: Vec<String> = each("/spec/volumeClaimTemplates")
+        .filter_map(|template| Some(format!("{}-{name}-", text(template, "/metadata/name")?)))
+        .collect();
+    let is_own = |claim: &str| {
+        named.iter().any(|own| own == claim)
+            || made.iter().any(|start| {
+                let ordinal = claim.strip_prefix(start.as_str());
+                ordinal.is_some_and(|ordinal| ordinal.parse::<u32>().is_ok())
+            })
+    };
+    claims
+        .iter()
+        .filter(|claim| text(claim, "/status/phase").as_deref() == Some("Bound"))
+        .filter_map(|claim| text(claim, "/metadata/name"))
+        .filter(|claim| is_own(claim))
+        .collect()
+}
+
+/// What a person reads who has to bring a data service back, or to do without its data.
+fn unready(request: &RestorePointRequest<'_>, workload: &Value, claim: &str) -> String {
+    let RestorePointRequest { service, namespace, .. } = request;
+    let kind = workload.get("kind").and_then(Value::as_str).unwrap_or("StatefulSet").to_lowercase();
+    format!(
+        "service {service} has no ready replica to save from, and claim {claim} may hold its data; look why: \
+         kubectl -n {namespace} describe {kind}.apps {service}; to go on without a restore point: \
+         kubectl -n {namespace} delete {kind}.apps {service}, which leaves the claim"
+    )
 }
 
 fn read_report(
@@ -239,6 +287,28 @@ mod tests {
         let text = with_advice("save: No space left on device".to_owned(), "shop");
         assert!(text.contains("kubectl -n shop delete persistentvolumeclaim bundle-backup"), "{text}");
         assert_eq!(with_advice("else".to_owned(), "shop"), "else");
+    }
+
+    #[test]
+    fn only_bound_claims_of_the_workload_hold_data() {
+        let claim = |name: &str, phase: &str| serde_json::json!({ "metadata": { "name": name }, "status": { "phase": phase } });
+        let set = serde_json::json!({
+            "kind": "StatefulSet", "metadata": { "name": "cache" },
+            "spec": { "volumeClaimTemplates": [{ "metadata": { "name": "data" } }],
+                      "template": { "spec": { "volumes": [
+                          { "name": "old", "persistentVolumeClaim": { "claimName": "old" } },
+                          { "name": "tmp", "emptyDir": {} } ] } } },
+        });
+        let all = [
+            claim("data-cache-0", "Pending"),
+            claim("data-cache-1", "Bound"),
+            claim("data-cache-two-0", "Bound"),
+            claim("old", "Bound"),
+            claim("bundle-backup", "Bound"),
+        ];
+        assert_eq!(bound_claims(&set, &all), ["data-cache-1", "old"]);
+        assert!(bound_claims(&set, &all[..1]).is_empty(), "nothing was ever written to it");
+        assert!(bound_claims(&serde_json::json!({ "kind": "Deployment" }), &all).is_empty());
     }
 
     #[test]

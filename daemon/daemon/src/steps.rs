@@ -348,6 +348,10 @@ impl Follower {
                     };
                     match restore_point(&self.cluster, &request).await? {
                         RestorePointProgress::NothingToProtect => RestorePoint::NoData,
+                        RestorePointProgress::Waits { message } => {
+                            self.trouble = Some(message);
+                            RestorePoint::Absent
+                        }
                         RestorePointProgress::Running => RestorePoint::Running,
                         RestorePointProgress::Failed { message } => RestorePoint::Failed { message },
                         RestorePointProgress::Confirmed { record, forgotten } => {

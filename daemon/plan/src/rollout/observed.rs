@@ -56,7 +56,8 @@ pub enum ObjectFact {
 /// What is known of a service's restore point of this attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RestorePoint {
-    /// The service has no data in the cluster: its workload was confirmed absent.
+    /// The service has no data in the cluster that could be saved: its workload was confirmed absent, or no volume of it
+    /// was ever bound.
     NoData,
     /// None of that name exists.
     Absent,

@@ -53,7 +53,8 @@ async fn a_cluster_keeps_itself_right() {
     // A first install: nothing to protect.
     let one = shop.release("1", parts("one", 60, std::slice::from_ref(&ready)), true).await.unwrap();
     shop.promote(&one, Action::Promote).await.unwrap();
-    lab.bed.apply(&lab.subscription(&registry, &shop.root()).to_string()).unwrap();
+    let subscription = lab.subscription(&registry, &shop.root()).to_string();
+    lab.bed.apply(&subscription).unwrap();
     let daemon = lab.daemon(&guest, "first");
     lab.wait("subscription", HOME, "shop", PATIENCE, runs("1", "Kept")).await.unwrap();
     let told = lab.bed.kubectl(&["-n", HOME, "get", "events"]).unwrap();
@@ -225,7 +226,46 @@ async fn a_cluster_keeps_itself_right() {
     clear_denied(&lab.person(), "shop", three.digest(), "fixed outside", "alice").await.unwrap();
     assert!(unpin(&lab.person(), "shop").await.unwrap());
     daemon.stop().await.unwrap();
+    let server = lab.serve(port).await.unwrap();
+    saves_what_is_not_remembered(&lab, &subscription, &guest).await;
+    server.stop().await.unwrap();
     lab.bed.stop().unwrap();
+}
+
+/// A subscription that is made anew remembers no release, and still writes over no data that it could not save: it says
+/// what it waits for.
+async fn saves_what_is_not_remembered(lab: &Lab, subscription: &str, guest: &str) {
+    let kubectl = |words: &[&str]| lab.bed.kubectl(words).unwrap();
+    kubectl(&["-n", HOME, "delete", "subscription", "shop"]);
+    lab.wait("releases.bundle.build", HOME, "", PATIENCE, Value::is_null).await.unwrap();
+    let probe = |port: u16| {
+        let path = "/spec/template/spec/containers/0/readinessProbe";
+        let probe = json!({ "tcpSocket": { "port": port }, "periodSeconds": 1 });
+        json!([{ "op": "replace", "path": path, "value": probe }]).to_string()
+    };
+    let ready = |count: u64| move |set: &Value| set["status"]["readyReplicas"].as_u64().unwrap_or(0) == count;
+    kubectl(&["-n", TARGET, "patch", "statefulset", "cache", "--type=json", "-p", &probe(1)]);
+    lab.wait("statefulset", TARGET, "cache", PATIENCE, ready(0)).await.unwrap();
+    lab.bed.apply(subscription).unwrap();
+    let daemon = lab.daemon(guest, "fourth");
+    let since = Timestamp::now();
+    lab.wait("subscription", HOME, "shop", PATIENCE, |object| {
+        let message = condition(object, "Progressing")["message"].as_str().unwrap_or_default();
+        message.contains("claim data-cache-0 may hold its data")
+            && message.contains(&format!("kubectl -n {TARGET} delete statefulset.apps cache"))
+    })
+    .await
+    .unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let writes = lab.writes(since, Some(TARGET)).unwrap();
+    assert!(writes.is_empty(), "{writes:#?}");
+    // As soon as it is there again its data is saved, and the release goes on.
+    kubectl(&["-n", TARGET, "patch", "statefulset", "cache", "--type=json", "-p", &probe(6379)]);
+    kubectl(&["-n", TARGET, "delete", "pod", "cache-0"]);
+    lab.wait("subscription", HOME, "shop", PATIENCE, runs("7", "Kept")).await.unwrap();
+    let told = history(&lab.person(), "shop").await.unwrap();
+    assert_eq!(told.entries.last().unwrap().restore_points.len(), 1, "{told:?}");
+    daemon.stop().await.unwrap();
 }
 
 /// The file on the volume is whole and Redis's own checker reads it.
