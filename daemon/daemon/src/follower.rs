@@ -383,7 +383,13 @@ fn prune_word(subscription: &Subscription, home: &str, release: &Digest) -> Prun
     }
 }
 
-fn target_of(subscription: &Subscription, journals: &Journals, view: &ChannelView, now: Timestamp) -> Target {
+/// What the subscription should run, by what was read and written so far.
+pub(crate) fn target_of(
+    subscription: &Subscription,
+    journals: &Journals,
+    view: &ChannelView,
+    now: Timestamp,
+) -> Target {
     let spec = &subscription.spec;
     let denied: BTreeMap<Digest, String> = subscription
         .status

@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::{
     contents::{Contents, Documents},
     error::{Trouble, chain},
-    follower::{Flow, Follower, Table, binding_of, remembered},
+    follower::{Flow, Follower, Table, binding_of, remembered, target_of},
     observe::{Intents, observe},
     preflight::preflight,
     source::{SourceError, fetch_documents},
@@ -89,6 +89,10 @@ impl Follower {
             }
             Phase::Refused { .. } | Phase::Superseded { .. } => self.cluster.cool_nodes(&self.name).await?,
             _ => {}
+        }
+        if state.phase.outcome().is_some() {
+            // What is told now is what follows from the end, not what was wanted before it.
+            table.target = target_of(&table.subscription, &table.journals, &table.view, now);
         }
         self.publish(table).await
     }

@@ -113,6 +113,17 @@ impl Shop {
 
     /// Makes a release and pushes it; signs it too unless told otherwise.
     pub async fn release(&self, version: &str, parts: Vec<Part>, sign: bool) -> Result<Release> {
+        self.release_of("shop", version, parts, sign).await
+    }
+
+    /// The same of another product, which the owners of the shop make as well.
+    pub async fn release_of(
+        &self,
+        product: &str,
+        version: &str,
+        parts: Vec<Part>,
+        sign: bool,
+    ) -> Result<Release> {
         let images = parts
             .iter()
             .map(|part| {
@@ -134,7 +145,7 @@ impl Shop {
             })
             .collect::<Result<Vec<_>>>()?;
         let AssembledRelease { release, blobs } = Release::assemble(ReleaseParts {
-            product: "shop".parse()?,
+            product: product.parse()?,
             version: version.parse()?,
             images,
             requires: serde_json::from_value(json!({ "daemon": ">=0.1", "kubernetes": ">=1.29" }))?,

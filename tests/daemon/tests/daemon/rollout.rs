@@ -1,11 +1,20 @@
 //! Rollouts from a real registry, signed, into a real cluster.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bundles_trust::Action;
 use daemon::{CommandError, PinChoice, clear_denied, history, pin, unpin};
-use daemon_cluster::release_object_name;
+use daemon_cluster::{Cluster, Subscription, release_object_name};
+use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
+use kube::{
+    Api,
+    api::{WatchEvent, WatchParams},
+};
 use registry_wire::Digest;
 use serde_json::{Value, json};
 use test_cluster::program;
@@ -33,6 +42,19 @@ fn mark(deployment: &Value) -> &Value {
     &deployment["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"]
 }
 
+/// Notes each word about readiness, and whether a release runs by then.
+async fn listen(cluster: Cluster, told: Arc<Mutex<Vec<(bool, String)>>>) {
+    let api: Api<Subscription> = Api::namespaced(cluster.client().clone(), HOME);
+    let mut events = api.watch(&WatchParams::default(), "0").await.unwrap().boxed();
+    while let Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) =
+        events.try_next().await.unwrap()
+    {
+        let Some(status) = object.status else { continue };
+        let ready = status.conditions.iter().find(|one| one.kind == "Ready").map(|one| one.reason.clone());
+        told.lock().unwrap().push((status.running.is_some(), ready.unwrap_or_default()));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_keeps_itself_right() {
     let lab = Lab::start(1).await.unwrap();
@@ -54,9 +76,15 @@ async fn a_cluster_keeps_itself_right() {
     let one = shop.release("1", parts("one", 60, std::slice::from_ref(&ready)), true).await.unwrap();
     shop.promote(&one, Action::Promote).await.unwrap();
     let subscription = lab.subscription(&registry, &shop.root()).to_string();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener = tokio::spawn(listen(lab.person(), told.clone()));
     lab.bed.apply(&subscription).unwrap();
     let daemon = lab.daemon(&guest, "first");
     lab.wait("subscription", HOME, "shop", PATIENCE, runs("1", "Kept")).await.unwrap();
+    listener.abort();
+    let told = std::mem::take(&mut *told.lock().unwrap());
+    assert!(told.contains(&(false, "Applied".to_owned())), "nothing was heard: {told:?}");
+    assert!(!told.contains(&(true, "RollOut".to_owned())), "what runs is said to be next: {told:?}");
     let told = lab.bed.kubectl(&["-n", HOME, "get", "events"]).unwrap();
     for phase in ["Fetched", "Verified", "OnNodes", "NothingToProtect", "Applied", "Kept"] {
         assert!(told.contains(phase), "no event {phase}: {told}");
@@ -194,6 +222,20 @@ async fn a_cluster_keeps_itself_right() {
     tokio::time::sleep(Duration::from_secs(4)).await;
     let writes = lab.writes(since, None).unwrap();
     assert!(writes.is_empty(), "{writes:#?}");
+
+    // A release of another product, signed by the same owner, is not what the channel is for, whoever names it.
+    let parts = parts("two", 60, std::slice::from_ref(&ready));
+    let sibling = shop.release_of("warehouse", "7", parts, true).await.unwrap();
+    let since = Timestamp::now();
+    pin(&lab.person(), "shop", PinChoice::Any(sibling.digest()), "mistaken", "alice").await.unwrap();
+    let object = lab.wait("subscription", HOME, "shop", PATIENCE, runs("2", "Refused")).await.unwrap();
+    let message = condition(&object, "Ready")["message"].as_str().unwrap();
+    let told = format!("Identity: the release {} is of the product warehouse", sibling.digest());
+    assert!(message.starts_with(&told), "{message}");
+    let writes = lab.writes(since, Some(TARGET)).unwrap();
+    assert!(writes.is_empty(), "{writes:#?}");
+    pin(&lab.person(), "shop", PinChoice::Running, "inventory", "alice").await.unwrap();
+    lab.wait("subscription", HOME, "shop", PATIENCE, runs("2", "Pinned")).await.unwrap();
 
     // Without the registry what runs is kept in place, also by a daemon that starts now.
     server.stop().await.unwrap();
