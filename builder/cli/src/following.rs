@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use daemon_cluster::{Cluster, Condition, ConditionStatus, DAEMON_PODS, Subscription, SubscriptionStatus};
-use daemon_plan::{ObjectKey, Uid, pods::pod_failure};
+use daemon_plan::{ObjectKey, Target, Uid, pods::pod_failure};
 use jiff::Timestamp;
 use registry_wire::Digest;
 use serde_json::Value;
@@ -76,7 +76,7 @@ fn verdict(subscription: &Subscription, release: Digest) -> Verdict {
     {
         return Verdict::Refused(format!("{}: {}", stays.reason, stays.message));
     }
-    match holds(ready, ConditionStatus::False).filter(|ready| ready.reason == "Refused") {
+    match holds(ready, ConditionStatus::False).filter(|ready| ready.reason == Target::REFUSED) {
         Some(ready) => Verdict::Refused(ready.message.clone()),
         None => Verdict::UnderWay,
     }

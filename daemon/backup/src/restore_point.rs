@@ -1,5 +1,6 @@
 //! Taking a restore point, one look at a time.
 
+use bundles_objects::BackupKind;
 use daemon_cluster::{BackupVolume, Cluster, ClusterError, JobState, Present, RestorePointRecord};
 use daemon_plan::{ObjectKey, key::KeyError, names::ShortName};
 use k8s_openapi::api::batch::v1::Job;
@@ -28,8 +29,8 @@ pub struct RestorePointRequest<'a> {
     pub service: &'a str,
     /// The namespace of the data.
     pub namespace: &'a str,
-    /// How it is done: `redis-rdb`.
-    pub way: &'a str,
+    /// How it is done.
+    pub way: BackupKind,
     /// The port to save from.
     pub port: u16,
     /// Name of the restore point.
@@ -124,8 +125,7 @@ pub async fn restore_point(
     };
     let partial = job::partial_path(name);
     let tools = match request.way {
-        "redis-rdb" => redis::tools(request.service, request.port, &partial),
-        other => return failed(format!("this daemon does not know how to save by `{other}`")),
+        BackupKind::RedisRdb => redis::tools(request.service, request.port, &partial),
     };
     cluster.ensure_claim(request.namespace, &job::claim(request.volume)).await.map_err(error)?;
     cluster.ensure_job(request.namespace, &job::job(request, image, &tools)).await.map_err(error)?;
@@ -242,7 +242,7 @@ mod tests {
             attempt: 1,
             service: "cache",
             namespace: "shop",
-            way: "redis-rdb",
+            way: BackupKind::RedisRdb,
             port: 6379,
             name: &name,
             guest: "registry.example/bundle@sha256:0",
@@ -321,7 +321,7 @@ mod tests {
             attempt: 1,
             service: "cache",
             namespace: "shop",
-            way: "redis-rdb",
+            way: BackupKind::RedisRdb,
             port: 6379,
             name: &name,
             guest: "",

@@ -165,7 +165,7 @@ fn readiness(table: &Table, work: Option<&Work>, runs: &str, trouble: Option<&st
             says(ConditionStatus::False, "Denied", format!("release {release}: {reason}; {runs}; {clear}"))
         }
         Target::Refused { reason, .. } => {
-            says(ConditionStatus::False, "Refused", format!("{reason}; {runs}"))
+            says(ConditionStatus::False, Target::REFUSED, format!("{reason}; {runs}"))
         }
         Target::Nothing => {
             let why = table.view.trouble.as_ref().map(|fault| chain(&**fault));

@@ -2,12 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bundles_objects::{Binding, Object, SecretReference, ServicePolicy, bind, images, required_secrets};
-use bundles_release::{EnvironmentName, PartName, Release};
+use bundles_objects::{
+    BindError, Binding, Object, ObjectError, SecretReference, ServicePolicy, bind, images, required_secrets,
+};
+use bundles_release::{EnvironmentName, PartName, Release, ReleaseError, ReleaseVersion};
 use bundles_trust::{Channel, ChannelRecord, Reason, ReleaseMark, SignatureBundle, check_release};
-use daemon_plan::{ObjectKey, RolloutPlan, plan::ServiceRules};
-use registry_wire::{MediaType, StoredManifest};
+use daemon_plan::{
+    ObjectKey, RolloutPlan,
+    plan::{PlanError, ServiceRules},
+};
+use registry_wire::{Digest, ManifestError, MediaType, StoredManifest};
 use serde_json::Value;
+
+use crate::follower::PlaceError;
 
 /// The documents of a release that are kept in the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,49 +36,96 @@ pub(crate) struct Contents {
     pub(crate) signatures: Vec<SignatureBundle>,
 }
 
+/// Why a release cannot run here.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ContentsError {
+    /// The place is none.
+    #[error(transparent)]
+    Place {
+        #[from]
+        source: PlaceError,
+    },
+    /// Its manifest cannot be read.
+    #[error(transparent)]
+    Manifest {
+        #[from]
+        source: ManifestError,
+    },
+    /// Its documents are not those of a release.
+    #[error(transparent)]
+    Release {
+        #[from]
+        source: ReleaseError,
+    },
+    /// The documents are whole, and those of another release.
+    #[error("the documents are those of release {found}")]
+    Other { found: Digest },
+    /// It was not made for this environment.
+    #[error("release {version} has no environment {environment}, it has {known}: set spec.environment")]
+    Environment { version: ReleaseVersion, environment: EnvironmentName, known: String },
+    /// A document is not there.
+    #[error("the objects of part {part} are missing")]
+    Missing { part: PartName },
+    /// The rules of a service cannot be read.
+    #[error("the policy of part {part} cannot be read")]
+    Policy { part: PartName, source: serde_json::Error },
+    /// An object is none.
+    #[error(transparent)]
+    Object {
+        #[from]
+        source: ObjectError,
+    },
+    /// The objects do not fit the place.
+    #[error(transparent)]
+    Bind {
+        #[from]
+        source: BindError,
+    },
+    /// The objects have no order.
+    #[error(transparent)]
+    Plan {
+        #[from]
+        source: PlanError,
+    },
+}
+
 impl Contents {
-    /// Reads a release for the environment and the place where it runs. The text is for people: whatever is wrong, the
-    /// release is refused.
+    /// Reads a release for the environment and the place where it runs. Whatever is wrong, the release is refused.
     pub(crate) fn read(
         documents: &Documents,
         environment: &EnvironmentName,
         binding: &Binding,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ContentsError> {
         let release = read_release(&documents.manifest, &documents.configuration)?;
         let Some(place) = release.environment(environment) else {
             let known: Vec<&str> = release.environments().iter().map(|one| one.name().as_str()).collect();
-            let known = known.join(", ");
-            return Err(format!(
-                "release {} has no environment {environment}, it has {known}: set spec.environment",
-                release.version()
-            ));
+            return Err(ContentsError::Environment {
+                version: release.version().clone(),
+                environment: environment.clone(),
+                known: known.join(", "),
+            });
         };
         let mut policies = BTreeMap::new();
         let mut rules = BTreeMap::new();
         let mut all: Vec<Object> = Vec::new();
         for (part, _) in place.parts() {
-            let bytes = documents
-                .objects
-                .get(part)
-                .ok_or_else(|| format!("the objects of part {part} are missing"))?;
-            let document = release
-                .read_objects(environment, part, bytes)
-                .map_err(|error| crate::error::chain(&error))?;
+            let missing = || ContentsError::Missing { part: part.clone() };
+            let bytes = documents.objects.get(part).ok_or_else(missing)?;
+            let document = release.read_objects(environment, part, bytes)?;
             let policy: ServicePolicy = serde_json::from_value(document.policy)
-                .map_err(|error| format!("the policy of part {part} cannot be read: {error}"))?;
+                .map_err(|source| ContentsError::Policy { part: part.clone(), source })?;
             rules.insert(part.to_string(), rules_of(&policy));
             policies.insert(part.to_string(), policy);
             for value in document.objects {
-                all.push(Object::new(value).map_err(|error| error.to_string())?);
+                all.push(Object::new(value)?);
             }
         }
         let references: BTreeSet<String> =
             images(&all).iter().map(|image| binding.registry.image(image)).collect();
         let secrets = required_secrets(&all);
-        bind(&mut all, binding).map_err(|error| error.to_string())?;
+        bind(&mut all, binding)?;
         let values: Vec<Value> = all.into_iter().map(Object::into_value).collect();
-        let plan = RolloutPlan::new(release.digest(), &values, &rules, references)
-            .map_err(|error| crate::error::chain(&error))?;
+        let plan = RolloutPlan::new(release.digest(), &values, &rules, references)?;
         let objects =
             values.into_iter().filter_map(|value| Some((ObjectKey::of(&value).ok()?, value))).collect();
         let signatures = documents
@@ -100,10 +154,9 @@ impl Contents {
 }
 
 /// Reads the release itself.
-pub(crate) fn read_release(manifest: &[u8], configuration: &[u8]) -> Result<Release, String> {
-    let manifest = StoredManifest::parse(MediaType::IMAGE_MANIFEST, manifest.to_vec())
-        .map_err(|error| crate::error::chain(&error))?;
-    Release::parse(manifest, configuration).map_err(|error| crate::error::chain(&error))
+pub(crate) fn read_release(manifest: &[u8], configuration: &[u8]) -> Result<Release, ContentsError> {
+    let manifest = StoredManifest::parse(MediaType::IMAGE_MANIFEST, manifest.to_vec())?;
+    Ok(Release::parse(manifest, configuration)?)
 }
 
 fn rules_of(policy: &ServicePolicy) -> ServiceRules {
@@ -111,14 +164,6 @@ fn rules_of(policy: &ServicePolicy) -> ServiceRules {
         needs: policy.needs.iter().map(ToString::to_string).collect(),
         deadline: std::time::Duration::from_secs(policy.deadline.get().into()),
         soak: std::time::Duration::from_secs(policy.soak.get().into()),
-        backup: policy.backup.as_ref().map(|backup| way_of(backup.kind)),
-    }
-}
-
-/// The name of a way to save, as it stands in documents.
-fn way_of(kind: bundles_objects::BackupKind) -> String {
-    match serde_json::to_value(kind) {
-        Ok(Value::String(name)) => name,
-        _ => String::new(),
+        backup: policy.backup.as_ref().map(|backup| backup.kind),
     }
 }

@@ -44,6 +44,9 @@ pub(crate) enum Trouble {
     /// The trust floor has no form in which it could be stored.
     #[error("the trust floor cannot be written")]
     Floor { source: serde_json::Error },
+    /// The inventory has no form in which it could be stored.
+    #[error("the inventory cannot be stored")]
+    Inventory { source: daemon_plan::inventory::InventoryError },
     /// A daemon that was chosen later has written: this one does not lead, whatever its lease says.
     #[error("the journal of release {release} is of epoch {stored}, this daemon leads in epoch {epoch}")]
     Outranked { release: Digest, stored: u64, epoch: u64 },

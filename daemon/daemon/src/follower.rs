@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bundles_objects::{Binding, NamespaceName, RegistryMap, SubscriptionName};
+use bundles_objects::{Binding, NamespaceName, RegistryMap, SubscriptionName, TextError};
 use daemon_cluster::{
     Cluster, EventKind, Events, RegistryEndpoint, RegistryScheme, ReleasePlace, Subscription, release_title,
 };
@@ -141,8 +141,8 @@ impl Follower {
             return Ok(Turn::Gone);
         }
         let now = self.clock.now();
-        if let Err(message) = binding_of(&self.name, &subscription.spec.place()) {
-            return self.refuse_subscription(subscription, message).await;
+        if let Err(error) = binding_of(&self.name, &subscription.spec.place()) {
+            return self.refuse_subscription(subscription, chain(&error)).await;
         }
         let view = self.look(&subscription, now).await?;
         let journals = Journals::read(&self.cluster, &self.name, self.epoch).await?;
@@ -365,12 +365,22 @@ impl Follower {
     }
 }
 
+/// Why a subscription does not say where its release is to run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlaceError {
+    /// The namespace has no name.
+    #[error("spec.namespace")]
+    Namespace { source: TextError },
+    /// The subscription has no name that objects could bear.
+    #[error("the name of the subscription")]
+    Name { source: TextError },
+}
+
 /// What is bound into the objects of a release that runs in this place.
-pub(crate) fn binding_of(subscription: &str, place: &ReleasePlace) -> Result<Binding, String> {
+pub(crate) fn binding_of(subscription: &str, place: &ReleasePlace) -> Result<Binding, PlaceError> {
     let namespace: NamespaceName =
-        place.namespace.parse().map_err(|error| format!("spec.namespace: {error}"))?;
-    let name: SubscriptionName =
-        subscription.parse().map_err(|error| format!("the name of the subscription: {error}"))?;
+        place.namespace.parse().map_err(|source| PlaceError::Namespace { source })?;
+    let name: SubscriptionName = subscription.parse().map_err(|source| PlaceError::Name { source })?;
     let registry = RegistryMap { registry: place.registry.clone(), prefix: place.prefix.clone() };
     Ok(Binding { registry, namespace, subscription: name })
 }

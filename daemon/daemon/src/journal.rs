@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use registry_wire::Digest;
 
 use crate::{
-    contents::{Documents, read_release},
+    contents::{ContentsError, Documents, read_release},
     error::Trouble,
 };
 
@@ -21,6 +21,23 @@ const REMEMBERED: usize = 10;
 
 /// How many restore points one Job deletes at most: their names have to fit in it.
 const DISCARDED_AT_ONCE: usize = 200;
+
+/// Why documents are not kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotKept {
+    /// Nothing is there that could own them.
+    #[error("the object of release {release} is gone")]
+    Gone { release: Digest },
+    /// What should own them cannot be named.
+    #[error("the object of release {release} has no identity")]
+    Nameless { release: Digest },
+    /// They are not those of a release.
+    #[error(transparent)]
+    Contents {
+        #[from]
+        source: ContentsError,
+    },
+}
 
 /// All journals of one subscription.
 #[derive(Debug, Clone, Default)]
@@ -213,16 +230,16 @@ impl Journals {
         cluster: &Cluster,
         digest: Digest,
         documents: &Documents,
-    ) -> Result<Result<(), String>, Trouble> {
+    ) -> Result<Result<(), NotKept>, Trouble> {
         let Some(release) = self.release(digest) else {
-            return Ok(Err(format!("the object of release {digest} is gone")));
+            return Ok(Err(NotKept::Gone { release: digest }));
         };
         let Some(owner) = DocumentOwner::release(release) else {
-            return Ok(Err(format!("the object of release {digest} has no identity")));
+            return Ok(Err(NotKept::Nameless { release: digest }));
         };
         let contents = match read_release(&documents.manifest, &documents.configuration) {
             Ok(contents) => contents,
-            Err(message) => return Ok(Err(message)),
+            Err(source) => return Ok(Err(source.into())),
         };
         let mut parts = Vec::new();
         let mut all = vec![

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bundles_objects::BackupKind;
 use bundles_trust::verify_release;
 use daemon_backup::{RestorePointProgress, RestorePointRequest, restore_point};
 use daemon_cluster::{
@@ -21,7 +22,7 @@ use registry_wire::Digest;
 use serde_json::Value;
 
 use crate::{
-    contents::{Contents, Documents},
+    contents::{Contents, ContentsError, Documents},
     error::{Trouble, chain},
     follower::{Flow, Follower, Table, binding_of, remembered, target_of},
     observe::{Intents, observe},
@@ -35,6 +36,17 @@ const AT_ONCE: usize = 8;
 /// Denials that are remembered.
 const MOST_DENIED: usize = 50;
 
+/// Why the documents of a release are not whole in the cluster.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Lost {
+    /// They were never complete.
+    #[error("the documents of release {release} are not in the cluster")]
+    Absent { release: Digest },
+    /// What is there is not what was stored.
+    #[error(transparent)]
+    Broken { source: ClusterError },
+}
+
 impl Follower {
     /// Does one step.
     pub(crate) async fn take(&mut self, table: &mut Table, step: Step) -> Result<Flow, Trouble> {
@@ -47,7 +59,7 @@ impl Follower {
             Step::Preflight { release } => self.preflight(table, release).await?,
             Step::WarmNodes { images } => self.warm(table, &images).await?,
             Step::TakeRestorePoint { service, backup, name } => {
-                self.protect(table, &service, &backup, &name).await?;
+                self.protect(table, &service, backup, &name).await?;
             }
             Step::WriteInventory { inventory, .. } => self.write_inventory(table, inventory).await?,
             Step::Observe { release, objects } => self.refresh(release, &objects).await,
@@ -134,6 +146,7 @@ impl Follower {
                 match self.stored(table, release).await? {
                     Ok(documents) => self.read_contents(table, release, &documents),
                     Err(lost) => {
+                        let lost = chain(&lost);
                         tracing::warn!(subscription = self.name, error = message, "the registry is silent");
                         self.trouble = Some(format!("{lost}, and the registry is silent: {message}"));
                     }
@@ -143,7 +156,7 @@ impl Follower {
         };
         match table.journals.keep_documents(&self.cluster, release, &documents).await? {
             Ok(()) => self.read_contents(table, release, &documents),
-            Err(message) => self.set_plan(release, Fact::Refused { message }),
+            Err(error) => self.set_plan(release, Fact::Refused { message: chain(&error) }),
         }
         Ok(())
     }
@@ -158,7 +171,7 @@ impl Follower {
         match self.stored(table, release).await? {
             Ok(documents) => self.read_contents(table, release, &documents),
             Err(lost) => {
-                tracing::warn!(subscription = self.name, %release, lost, "the registry is asked for documents again");
+                tracing::warn!(subscription = self.name, %release, lost = chain(&lost), "the registry is asked for documents again");
                 self.fetch(table, release).await?;
             }
         }
@@ -166,11 +179,13 @@ impl Follower {
     }
 
     /// The documents of a release that the cluster holds, or why they are not whole.
-    async fn stored(&self, table: &Table, release: Digest) -> Result<Result<Documents, String>, Trouble> {
+    async fn stored(&self, table: &Table, release: Digest) -> Result<Result<Documents, Lost>, Trouble> {
         match table.journals.documents(&self.cluster, release).await {
             Ok(Some(documents)) => Ok(Ok(documents)),
-            Ok(None) => Ok(Err(format!("the documents of release {release} are not in the cluster"))),
-            Err(Trouble::Cluster { source: error @ ClusterError::Document { .. } }) => Ok(Err(chain(&error))),
+            Ok(None) => Ok(Err(Lost::Absent { release })),
+            Err(Trouble::Cluster { source: source @ ClusterError::Document { .. } }) => {
+                Ok(Err(Lost::Broken { source }))
+            }
             Err(error) => Err(error),
         }
     }
@@ -178,18 +193,19 @@ impl Follower {
     fn read_contents(&mut self, table: &Table, release: Digest, documents: &Documents) {
         let place = table.journals.place(release, &table.subscription);
         let read = binding_of(&self.name, &place)
-            .and_then(|binding| Contents::read(documents, &place.environment, &binding));
+            .map_err(ContentsError::from)
+            .and_then(|binding| Contents::read(documents, &place.environment, &binding))
+            .and_then(|contents| match contents.release.digest() {
+                found if found == release => Ok(contents),
+                found => Err(ContentsError::Other { found }),
+            });
         match read {
-            Ok(contents) if contents.release.digest() == release => {
+            Ok(contents) => {
                 let plan = contents.plan.clone();
                 self.contents.insert(release, contents);
                 self.set_plan(release, Fact::Known(plan));
             }
-            Ok(contents) => {
-                let message = format!("the documents are those of release {}", contents.release.digest());
-                self.set_plan(release, Fact::Refused { message });
-            }
-            Err(message) => self.set_plan(release, Fact::Refused { message }),
+            Err(error) => self.set_plan(release, Fact::Refused { message: chain(&error) }),
         }
     }
 
@@ -252,7 +268,7 @@ impl Follower {
     /// Stores an inventory: pieces first, then the word in the status that names them, then the old pieces go.
     async fn write_inventory(&mut self, table: &mut Table, inventory: Inventory) -> Result<(), Trouble> {
         let Some(owner) = DocumentOwner::subscription(&table.subscription) else { return Ok(()) };
-        let bytes = inventory.encode();
+        let bytes = inventory.encode().map_err(|source| Trouble::Inventory { source })?;
         let reference = self.cluster.store_document(&owner, &bytes).await?;
         let mut changed = table.subscription.clone();
         changed.status.get_or_insert_default().inventory = Some(InventoryReference {
@@ -311,7 +327,7 @@ impl Follower {
         &mut self,
         table: &mut Table,
         service: &str,
-        way: &str,
+        way: BackupKind,
         name: &ShortName,
     ) -> Result<(), Trouble> {
         let Some(work) = &self.work else { return Ok(()) };

@@ -98,6 +98,14 @@ pub enum InventoryError {
         /// Why.
         source: serde_json::Error,
     },
+    /// The inventory has no form in which it could be stored.
+    #[error("the inventory of {objects} objects cannot be written")]
+    Write {
+        /// How many objects it has.
+        objects: usize,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// One object stands twice.
     #[error("inventory {document} names {key} twice")]
     Twice {
@@ -205,11 +213,11 @@ impl Inventory {
     }
 
     /// The bytes of the inventory; equal inventories have equal bytes.
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Result<Vec<u8>, InventoryError> {
         let document =
             Document { format_version: FormatVersion::One, entries: self.entries.values().collect() };
-        // Keys and digests are texts and numbers; there is nothing in an entry that JSON cannot hold.
-        serde_json::to_vec(&document).unwrap_or_default()
+        serde_json::to_vec(&document)
+            .map_err(|source| InventoryError::Write { objects: self.entries.len(), source })
     }
 
     /// Reads the bytes of an inventory.
@@ -228,9 +236,9 @@ impl Inventory {
     }
 
     /// The inventory in pieces that each fit into one object, and the digest that names the whole.
-    pub fn to_chunks(&self) -> (Digest, Vec<Chunk>) {
-        let bytes = self.encode();
-        (Digest::of(&bytes), chunk::split(&bytes, chunk::CHUNK_LIMIT))
+    pub fn to_chunks(&self) -> Result<(Digest, Vec<Chunk>), InventoryError> {
+        let bytes = self.encode()?;
+        Ok((Digest::of(&bytes), chunk::split(&bytes, chunk::CHUNK_LIMIT)))
     }
 
     /// Puts the inventory `document` together from pieces.

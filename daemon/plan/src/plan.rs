@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bundles_objects::BackupKind;
 use bundles_release::names::SERVICE_LABEL;
 use registry_wire::Digest;
 use serde_json::Value;
@@ -33,8 +34,8 @@ pub struct ServiceRules {
     pub deadline: Duration,
     /// Time that health must hold.
     pub soak: Duration,
-    /// How its data is protected, as the backup room names the way (`redis-rdb`); none without data.
-    pub backup: Option<String>,
+    /// How its data is protected; none without data.
+    pub backup: Option<BackupKind>,
 }
 
 impl Default for ServiceRules {
@@ -84,7 +85,8 @@ pub struct RolloutPlan {
     /// References of its images as nodes pull them, sorted.
     pub images: Vec<String>,
     /// Services with data, and how each is protected.
-    pub backups: BTreeMap<String, String>,
+    #[expect(clippy::zero_sized_map_values, reason = "there is one way so far")]
+    pub backups: BTreeMap<String, BackupKind>,
     /// The objects in order.
     pub waves: Vec<Wave>,
     /// Time that health must hold: the longest that a service asks for.
@@ -162,10 +164,8 @@ impl RolloutPlan {
             }
         }
         let images: BTreeSet<String> = images.into_iter().collect();
-        let backups = services
-            .iter()
-            .filter_map(|(name, rules)| rules.backup.clone().map(|backup| (name.clone(), backup)))
-            .collect();
+        let backups =
+            services.iter().filter_map(|(name, rules)| Some((name.clone(), rules.backup?))).collect();
         Ok(Self {
             release,
             images: images.into_iter().collect(),

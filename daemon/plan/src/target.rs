@@ -92,6 +92,9 @@ pub enum Target {
 }
 
 impl Target {
+    /// The reason in conditions when nothing is rolled out since it is refused.
+    pub const REFUSED: &'static str = "Refused";
+
     /// The name, as it stands as reason in conditions.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -101,7 +104,7 @@ impl Target {
             Self::Pinned { .. } => "Pinned",
             Self::Held { .. } => "Held",
             Self::Denied { .. } => "Denied",
-            Self::Refused { .. } => "Refused",
+            Self::Refused { .. } => Self::REFUSED,
         }
     }
 }

@@ -139,22 +139,22 @@ pub(super) fn protect(state: &RolloutState, seen: &Observed, now: Timestamp) -> 
         Err(step) => return step,
     };
     // Data of a service that the release leaves out or changes kind is protected the way it was kept so far.
-    let mut backups: BTreeMap<&String, &String> = plan.backups.iter().collect();
-    backups.extend(kept.into_iter().flat_map(|kept| &kept.backups));
+    let mut backups = plan.backups.clone();
+    backups.extend(kept.into_iter().flat_map(|kept| kept.backups.clone()));
     let mut points = BTreeMap::new();
     for (service, backup) in backups {
-        let name = state.restore_point(service);
-        match seen.restore_points.get(service) {
+        let name = state.restore_point(&service);
+        match seen.restore_points.get(&service) {
             Some(RestorePoint::NoData) => {}
             Some(RestorePoint::Confirmed) => {
-                points.insert(service.clone(), name);
+                points.insert(service, name);
             }
             Some(RestorePoint::Failed { message }) => {
                 let message = format!("restore point {name} of service {service}: {message}");
                 return state.refuse(RefusalReason::RestorePoint, message, now);
             }
             Some(RestorePoint::Absent | RestorePoint::Running) | None => {
-                let step = Step::TakeRestorePoint { service: service.clone(), backup: backup.clone(), name };
+                let step = Step::TakeRestorePoint { service, backup, name };
                 return patience.ask(step, RefusalReason::RestorePoint);
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bundles_objects::BackupKind;
 use jiff::Timestamp;
 use registry_wire::Digest;
 
@@ -64,7 +65,7 @@ pub enum Step {
         /// The service with data.
         service: String,
         /// How it is done.
-        backup: String,
+        backup: BackupKind,
         /// Its name.
         name: ShortName,
     },

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use bundles_objects::BackupKind;
 use daemon_plan::{
     Failure, Health, Inventory, Observed, Phase, Reason, RolloutPlan, RolloutState, Step, Target,
     inventory::Live,
@@ -20,7 +21,7 @@ fn plan(name: &str) -> RolloutPlan {
             json!({"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": "shop"}})
         })
         .collect();
-    let rules = ServiceRules { backup: Some("redis-rdb".to_owned()), ..ServiceRules::default() };
+    let rules = ServiceRules { backup: Some(BackupKind::RedisRdb), ..ServiceRules::default() };
     RolloutPlan::new(digest(name), &objects, &BTreeMap::from([("cache".to_owned(), rules)]), [])
         .expect("the plan is sound")
 }

@@ -50,10 +50,10 @@ fn inventory() -> impl Strategy<Value = Inventory> {
 proptest! {
     #[test]
     fn pieces_give_the_inventory_back(inventory in inventory()) {
-        let (digest, mut chunks) = inventory.to_chunks();
+        let (digest, mut chunks) = inventory.to_chunks().unwrap();
         chunks.reverse();
         let read = Inventory::from_chunks(digest, &chunks).unwrap();
-        prop_assert_eq!(read.encode(), inventory.encode());
+        prop_assert_eq!(read.encode().unwrap(), inventory.encode().unwrap());
         prop_assert_eq!(read, inventory);
     }
 
@@ -76,7 +76,7 @@ proptest! {
 #[test]
 fn a_large_inventory_is_cut_into_small_pieces() {
     let inventory = Inventory::new((0..50_000).map(|index| entry(index, index, Some(7))));
-    let (digest, chunks) = inventory.to_chunks();
+    let (digest, chunks) = inventory.to_chunks().unwrap();
     assert!(chunks.len() > 10);
     assert!(chunks.iter().all(|chunk| chunk.bytes.len() < 1024 * 1024 * 3 / 4));
     assert_eq!(Inventory::from_chunks(digest, &chunks).unwrap(), inventory);
@@ -86,7 +86,7 @@ fn a_large_inventory_is_cut_into_small_pieces() {
 
 #[test]
 fn a_changed_or_strange_document_is_refused() {
-    let good = Inventory::new([entry(0, 1, None)]).encode();
+    let good = Inventory::new([entry(0, 1, None)]).encode().unwrap();
     let text = String::from_utf8(good).unwrap();
     for (bad, parse) in [
         (text.replace("\"formatVersion\":\"1\"", "\"formatVersion\":\"2\""), true),

@@ -3,6 +3,7 @@ use std::{
     time::Duration,
 };
 
+use bundles_objects::BackupKind;
 use daemon_plan::{
     RolloutPlan,
     order::Stage,
@@ -21,12 +22,12 @@ fn object(api: &str, kind: &str, name: &str, service: Option<&str>) -> Value {
     object
 }
 
-fn rules(needs: &[&str], deadline: u64, soak: u64, backup: Option<&str>) -> ServiceRules {
+fn rules(needs: &[&str], deadline: u64, soak: u64, backup: Option<BackupKind>) -> ServiceRules {
     ServiceRules {
         needs: needs.iter().map(|name| (*name).to_owned()).collect(),
         deadline: Duration::from_secs(deadline),
         soak: Duration::from_secs(soak),
-        backup: backup.map(str::to_owned),
+        backup,
     }
 }
 
@@ -44,7 +45,7 @@ fn a_release_becomes_waves() {
     ];
     let services = BTreeMap::from([
         ("api".to_owned(), rules(&["cache"], 90, 15, None)),
-        ("cache".to_owned(), rules(&[], 60, 20, Some("redis-rdb"))),
+        ("cache".to_owned(), rules(&[], 60, 20, Some(BackupKind::RedisRdb))),
         ("web".to_owned(), rules(&[], 30, 5, None)),
     ]);
     let images = ["r/b".to_owned(), "r/a".to_owned(), "r/b".to_owned()];
@@ -67,7 +68,8 @@ fn a_release_becomes_waves() {
         ]
     );
     assert_eq!(plan.images, ["r/a", "r/b"]);
-    assert_eq!(plan.backups, BTreeMap::from([("cache".to_owned(), "redis-rdb".to_owned())]));
+    let backups: Vec<_> = plan.backups.clone().into_iter().collect();
+    assert_eq!(backups, [("cache".to_owned(), BackupKind::RedisRdb)]);
     assert_eq!(plan.soak, Duration::from_secs(20));
     assert_eq!(plan.longest_deadline(), Duration::from_mins(2), "what belongs to no service has the default");
     assert_eq!(plan.keys().len(), objects.len());

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bundles_objects::BackupKind;
 use daemon_plan::{RolloutPlan, plan::ServiceRules};
 use registry_wire::Digest;
 use serde_json::{Value, json};
@@ -58,7 +59,7 @@ fn object(api_version: &str, kind: &str, name: &str, service: &str, content: &st
 }
 
 fn services() -> BTreeMap<String, ServiceRules> {
-    let cache = ServiceRules { backup: Some("redis-rdb".to_owned()), ..ServiceRules::default() };
+    let cache = ServiceRules { backup: Some(BackupKind::RedisRdb), ..ServiceRules::default() };
     let api = ServiceRules { needs: BTreeSet::from(["cache".to_owned()]), ..ServiceRules::default() };
     BTreeMap::from([("cache".to_owned(), cache), ("api".to_owned(), api)])
 }

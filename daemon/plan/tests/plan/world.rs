@@ -444,7 +444,7 @@ impl World {
                 for key in self.objects.keys() {
                     assert!(inventory.get(key).is_some(), "{key} is in the cluster and in no inventory");
                 }
-                let (digest, chunks) = inventory.to_chunks();
+                let (digest, chunks) = inventory.to_chunks().expect("an inventory is plain JSON");
                 self.inventory = Inventory::from_chunks(digest, &chunks).expect("what was stored is read");
                 self.seen.inventory = Fact::Known(self.inventory.clone());
             }
