@@ -226,7 +226,9 @@ pub fn stuck_pods(workload: &Value, pods: &[Value]) -> Vec<PodReference> {
     let kind = (split_api_version(text(workload, "/apiVersion")).0, text(workload, "/kind"));
     let seen = at(workload, "/metadata/generation") == at(workload, "/status/observedGeneration");
     let revision = text(workload, "/status/updateRevision");
-    if kind != ("apps", "StatefulSet") || !seen || revision.is_empty() {
+    // Where people replace pods by hand, earlier revisions are no leftovers.
+    let by_hand = text(workload, "/spec/updateStrategy/type") == "OnDelete";
+    if kind != ("apps", "StatefulSet") || !seen || revision.is_empty() || by_hand {
         return Vec::new();
     }
     let uid = text(workload, "/metadata/uid");

@@ -83,6 +83,16 @@ pub struct PodReference {
     pub uid: Uid,
 }
 
+impl PodReference {
+    /// Whether it is one of a set's pods, by its name: that of the set and an ordinal.
+    pub(crate) fn is_of(&self, set: &ObjectKey) -> bool {
+        let ordinal = self.name.strip_prefix(set.name()).and_then(|rest| rest.strip_prefix('-'));
+        set.is("apps", "StatefulSet")
+            && set.namespace() == Some(self.namespace.as_str())
+            && ordinal.is_some_and(|ordinal| ordinal.parse::<u32>().is_ok())
+    }
+}
+
 /// A person's word on pruning more than [`crate::prune::prune_limit`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneWord {

@@ -51,7 +51,8 @@ pub(super) fn steady(state: &RolloutState, seen: &Observed, now: Timestamp) -> S
         Err(Blocked::Failed(_)) => return idle(),
     };
     let lack = Lack::of(plan.objects(), plan, inventory, seen);
-    if let Some(step) = lack.apply(plan) {
+    // What an abandoned release left may still hold up what was written again after it.
+    if let Some(step) = lack.apply(plan).or_else(|| lack.free_sets(seen, |_| true)) {
         return step;
     }
     look(plan, inventory, seen)

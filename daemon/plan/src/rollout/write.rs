@@ -121,6 +121,24 @@ impl<'a> Lack<'a> {
         Some(Failure::new(Reason::NoData, format!("{span}; now nothing is known of {}", object.key)))
     }
 
+    /// The step that frees sets which hang on a pod of an earlier revision: the controller waits for that pod to become
+    /// ready before it replaces it, also when the new template is what would make it well. Half the deadline passes
+    /// first, since a pod that loads its data is slow and not ill.
+    fn free(&self, start: Timestamp, seen: &Observed, now: Timestamp) -> Option<Step> {
+        let is_over = |object: &PlannedObject| now >= after(start, object.deadline / 2);
+        self.free_sets(seen, is_over)
+    }
+
+    /// The step that frees the sets that are written, not well, and meant by `which`.
+    pub(super) fn free_sets(&self, seen: &Observed, which: impl Fn(&PlannedObject) -> bool) -> Option<Step> {
+        let waiting = self.waiting.iter().chain(&self.degraded).map(|(object, _)| *object);
+        let sets: Vec<&ObjectKey> =
+            waiting.filter(|object| which(object)).map(|object| &object.key).collect();
+        let mut pods = seen.stuck_pods.clone();
+        pods.retain(|pod| sets.iter().any(|set| pod.is_of(set)));
+        (self.unwritten.is_empty() && !pods.is_empty()).then_some(Step::DeletePods { pods })
+    }
+
     /// The step that brings the objects on.
     fn step(&self, plan: &RolloutPlan, start: Timestamp, seen: &Observed, now: Timestamp) -> Step {
         if let Some(step) = self.apply(plan) {
@@ -250,7 +268,7 @@ pub(super) fn forward(state: &RolloutState, progress: &Progress, seen: &Observed
         let start = clock(progress.since, seen);
         return match lack.failure().or_else(|| lack.overdue(start, seen, now)) {
             Some(failure) => fail(state, failure, now),
-            None => lack.step(plan, start, seen, now),
+            None => lack.free(start, seen, now).unwrap_or_else(|| lack.step(plan, start, seen, now)),
         };
     }
     noted(state, progress, note(plan.objects(), plan, inventory, seen), seen, now)

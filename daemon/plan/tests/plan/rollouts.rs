@@ -358,6 +358,33 @@ fn a_stuck_set_is_freed_on_the_way_back() {
     assert!(world.reached.contains("DeletePods"));
 }
 
+/// A pod of the release before cannot become ready, and the next release is what makes it well.
+#[test]
+fn a_stuck_set_is_freed_on_the_way_forward_and_later() {
+    let mut world = World::installed();
+    world.troubles.insert(Trouble::StuckPod);
+    world.promote("c");
+    while !matches!(world.journals.get(&digest("c")), Some(state) if state.phase.name() == "Protected") {
+        world.turn(Weather::Fair);
+    }
+    let began = world.now;
+    while !world.reached.contains("DeletePods") && world.phase("c").outcome().is_none() {
+        world.turn(Weather::Fair);
+    }
+    assert!(world.now.duration_since(began) >= jiff::SignedDuration::from_mins(1), "it may be slow only");
+    world.settle(&[]);
+    assert_eq!(outcome(&world, "c"), Outcome::Kept, "{:?}", world.phase("c"));
+    runs(&world, "c");
+
+    // The same of a release that is kept.
+    world.reached.clear();
+    world.troubles.insert(Trouble::StuckPod);
+    for _ in 0..5 {
+        world.turn(Weather::Fair);
+    }
+    assert!(world.reached.contains("DeletePods"), "{:?}", world.reached);
+}
+
 #[test]
 fn the_registry_may_go_after_the_images_are_on_nodes() {
     for behaviour in [Behaviour::Good, Behaviour::NeverReady] {
