@@ -118,7 +118,7 @@ pub struct ReleasePlace {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DocumentPart {
-    /// What it is: `manifest`, `configuration`, `signature`, or `objects/PART`.
+    /// What it is: `manifest`, `configuration`, `signature/N` with N from 0, or `objects/PART`.
     pub role: String,
     /// Where it is.
     #[serde(flatten)]
