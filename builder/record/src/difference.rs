@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use builder_tree::{
@@ -16,6 +16,7 @@ use crate::{
     RecordError,
     leavings::{ACCOUNTS, WAITING_TRIGGERS, is_dpkgs, is_left_over},
     scene::Owners,
+    upper::{Found, Upper},
 };
 
 /// Contents up to this length are kept in memory.
@@ -24,6 +25,13 @@ const SMALL: u64 = 4 << 10;
 const LIST_LIMIT: u64 = 8 << 20;
 /// How overlayfs says that nothing of the tree below shows through.
 const OPAQUE: &str = "user.overlay.opaque";
+
+/// Whether what was in a folder before shows through. Only the outermost folder that hides it says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Below {
+    Shows,
+    Hidden,
+}
 
 /// What a run left.
 #[derive(Debug)]
@@ -43,7 +51,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) props: &'a [TreePath],
     pub(crate) owners: Owners,
     /// The changed files.
-    pub(crate) upper: PathBuf,
+    pub(crate) upper: Upper,
 }
 
 impl Reader<'_> {
@@ -56,10 +64,13 @@ impl Reader<'_> {
     /// Reads all of it.
     pub(crate) fn read(&self) -> Result<Difference, RecordError> {
         let before = self.accounts_before()?;
-        let text = |path: &str, before: &str| match fs::read_to_string(self.upper.join(path)) {
-            Ok(text) => Ok(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(before.to_owned()),
-            Err(source) => Err(self.failed(&self.upper.join(path), source)),
+        let text = |path: &str, before: &str| match self.upper.text(path, LIST_LIMIT) {
+            Ok(Found::Text(text)) => Ok(text),
+            Ok(Found::Nothing) => Ok(before.to_owned()),
+            Ok(Found::Other) => {
+                Err(RecordError::List { run: Box::new(self.run.clone()), path: path.to_owned() })
+            }
+            Err(source) => Err(self.failed(&self.upper.at(path), source)),
         };
         let accounts = AccountFiles {
             passwd: text(ACCOUNTS[0], &before.passwd)?,
@@ -73,7 +84,7 @@ impl Reader<'_> {
         triggers.dedup();
         let ids = Ids::parse(&accounts.passwd, &accounts.group);
         let mut changes = Vec::new();
-        self.folder(&TreePath::root(), &ids, &mut changes)?;
+        self.folder(&TreePath::root(), Below::Shows, &ids, &mut changes)?;
         changes.sort_by(|left, right| left.path.cmp(&right.path));
         Ok(Difference { changes, accounts, triggers })
     }
@@ -94,8 +105,14 @@ impl Reader<'_> {
         Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
     }
 
-    fn folder(&self, folder: &TreePath, ids: &Ids, changes: &mut Vec<Change>) -> Result<(), RecordError> {
-        let at = self.upper.join(folder.as_str());
+    fn folder(
+        &self,
+        folder: &TreePath,
+        below: Below,
+        ids: &Ids,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), RecordError> {
+        let at = self.upper.at(folder.as_str());
         let failed = |source| self.failed(&at, source);
         let mut names = Vec::new();
         for entry in fs::read_dir(&at).map_err(failed)? {
@@ -108,7 +125,8 @@ impl Reader<'_> {
             names.push(path);
         }
         names.sort();
-        if is_opaque(&at).map_err(failed)? {
+        let below = if is_opaque(&at).map_err(failed)? { Below::Hidden } else { below };
+        if below == Below::Hidden {
             let gone = self.before.below(folder).map(|(path, _)| path);
             let direct = gone.filter(|path| path.parent().as_ref() == Some(folder) && !names.contains(path));
             for path in direct.cloned().collect::<Vec<_>>() {
@@ -119,13 +137,13 @@ impl Reader<'_> {
             if is_left_over(&path) || self.props.contains(&path) && !self.is_folder(&path) {
                 continue;
             }
-            self.entry(&path, ids, changes)?;
+            self.entry(&path, below, ids, changes)?;
         }
         Ok(())
     }
 
     fn is_folder(&self, path: &TreePath) -> bool {
-        fs::symlink_metadata(self.upper.join(path.as_str())).is_ok_and(|metadata| metadata.is_dir())
+        fs::symlink_metadata(self.upper.at(path.as_str())).is_ok_and(|metadata| metadata.is_dir())
     }
 
     /// A path is gone, and what was below it.
@@ -133,8 +151,15 @@ impl Reader<'_> {
         if self.before.get(path).is_none() || is_left_over(path) {
             return Ok(());
         }
-        let gone = self.before.below(path).map(|(path, _)| path).chain([path]);
-        for path in gone {
+        self.emptied(path, changes)?;
+        self.check_owned(path)?;
+        changes.push(Change { path: path.clone(), outcome: Outcome::Removed });
+        Ok(())
+    }
+
+    /// What was below a path is gone.
+    fn emptied(&self, path: &TreePath, changes: &mut Vec<Change>) -> Result<(), RecordError> {
+        for (path, _) in self.before.below(path) {
             self.check_owned(path)?;
             changes.push(Change { path: path.clone(), outcome: Outcome::Removed });
         }
@@ -148,8 +173,14 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn entry(&self, path: &TreePath, ids: &Ids, changes: &mut Vec<Change>) -> Result<(), RecordError> {
-        let at = self.upper.join(path.as_str());
+    fn entry(
+        &self,
+        path: &TreePath,
+        below: Below,
+        ids: &Ids,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), RecordError> {
+        let at = self.upper.at(path.as_str());
         let failed = |source| self.failed(&at, source);
         let metadata = fs::symlink_metadata(&at).map_err(failed)?;
         let kind = metadata.file_type();
@@ -167,6 +198,9 @@ impl Reader<'_> {
         let is_same =
             |mode: u32| before.is_some_and(|entry| (entry.mode, entry.uid, entry.gid) == (mode, uid, gid));
         let owner = ids.owner(uid, gid);
+        if !kind.is_dir() {
+            self.emptied(path, changes)?;
+        }
         let mut note = |outcome| -> Result<(), RecordError> {
             self.check_owned(path)?;
             changes.push(Change { path: path.clone(), outcome });
@@ -178,7 +212,7 @@ impl Reader<'_> {
             if !(was_folder && is_same(mode) || self.props.contains(path)) {
                 note(Outcome::Directory { mode, owner })?;
             }
-            return self.folder(path, ids, changes);
+            return self.folder(path, below, ids, changes);
         }
         if kind.is_symlink() {
             let target = fs::read_link(&at).map_err(failed)?;

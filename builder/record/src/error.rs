@@ -141,6 +141,14 @@ pub enum RecordError {
         /// The path.
         path: TreePath,
     },
+    /// It left something else where a list is.
+    #[error("the {run} left /{path} as something else than a text of a few megabytes that no link leads to")]
+    List {
+        /// What ran.
+        run: Box<ScriptRun>,
+        /// Which list, without a leading slash.
+        path: String,
+    },
     /// It changed accounts in a way that cannot be recorded.
     #[error("what the {run} does to accounts cannot be recorded")]
     Accounts {
@@ -196,6 +204,7 @@ impl RecordError {
             | Self::LeftRunning { run, .. }
             | Self::Special { run, .. }
             | Self::DpkgRecord { run, .. }
+            | Self::List { run, .. }
             | Self::Accounts { run, .. }
             | Self::Nondeterministic { run, .. }
             | Self::NondeterministicList { run, .. } => declare(run),

@@ -19,7 +19,9 @@ mod difference;
 mod error;
 mod leavings;
 mod recorder;
+mod rooted;
 mod scene;
+mod upper;
 mod watcher;
 
 pub use error::RecordError;

@@ -12,6 +12,7 @@ use crate::{
     RecordError,
     difference::{Reader, digest},
     scene::Scene,
+    upper::Upper,
     watcher::Watcher,
 };
 
@@ -59,6 +60,28 @@ impl<'a> ScriptRecorder<'a> {
         Self { machine, payloads, scenes: Vec::new() }
     }
 
+    fn reader<'b>(
+        &'b self,
+        scene: &'b Scene,
+        unknown: &UnknownRun<'b>,
+        number: usize,
+    ) -> Result<Reader<'b>, RecordError> {
+        let path = scene.changes(number).join("upper");
+        let upper = Upper::open(path.clone()).map_err(|source| RecordError::Look {
+            run: Box::new(unknown.run.clone()),
+            path,
+            source,
+        })?;
+        Ok(Reader {
+            run: unknown.run,
+            before: unknown.before,
+            payloads: self.payloads,
+            props: &scene.props,
+            owners: scene.owners,
+            upper,
+        })
+    }
+
     fn run(&self, scene: &Scene, unknown: &UnknownRun<'_>, number: usize) -> Result<Ran, RecordError> {
         let run = unknown.run;
         let specification = scene.specification(unknown, number, self.machine.epoch)?;
@@ -85,14 +108,7 @@ impl<'a> ScriptRecorder<'a> {
             });
         }
         check(run, outcome.end, &watcher, said)?;
-        let reader = Reader {
-            run,
-            before: unknown.before,
-            payloads: self.payloads,
-            props: &scene.props,
-            owners: scene.owners,
-            upper: scene.changes(number).join("upper"),
-        };
+        let reader = self.reader(scene, unknown, number)?;
         let difference = reader.read()?;
         let accounts = AccountEffects::between(&reader.accounts_before()?, &difference.accounts)
             .map_err(|source| RecordError::Accounts { run: Box::new(run.clone()), source })?;
@@ -115,14 +131,7 @@ impl Recorder for ScriptRecorder<'_> {
         let first = self.run(&scene, unknown, 0)?;
         let second = self.run(&scene, unknown, 1)?;
         compare(unknown.run, &first, &second)?;
-        let reader = Reader {
-            run: unknown.run,
-            before: unknown.before,
-            payloads: self.payloads,
-            props: &scene.props,
-            owners: scene.owners,
-            upper: scene.changes(0).join("upper"),
-        };
+        let reader = self.reader(&scene, unknown, 0)?;
         let reads = reader.states(both(&first.reads, &second.reads))?;
         let reads = without_names_of_chance(reads, &first.reads, &second.reads);
         self.scenes.push(scene);
