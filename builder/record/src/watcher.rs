@@ -3,14 +3,23 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs::{self, File},
+    fs::File,
     io::Read as _,
-    os::unix::{ffi::OsStrExt as _, fs::FileExt as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::{
+            ffi::{OsStrExt as _, OsStringExt as _},
+            fs::FileExt as _,
+        },
+    },
     path::{Component, Path, PathBuf},
 };
 
 use builder_sandbox::{Access, Attempt, Observer, Use};
 use builder_tree::{Seen, TreePath};
+use rustix::fs::FileType;
+
+use crate::rooted::{look, open_file};
 
 /// Links that are followed at most, as Linux does.
 const LINK_LIMIT: usize = 40;
@@ -42,7 +51,7 @@ pub(crate) struct Watcher {
 
 impl Observer for Watcher {
     fn accessed(&mut self, access: &Access<'_>) {
-        self.follow(access.root, &access.path, access.used, 0);
+        self.follow(access.root.as_fd(), &access.path, access.used, 0);
     }
 
     fn attempted(&mut self, attempt: Attempt) {
@@ -57,7 +66,7 @@ impl Observer for Watcher {
 
 impl Watcher {
     /// Follows a path; all that decides where it leads is noted.
-    fn follow(&mut self, root: &Path, path: &Path, used: Use, depth: usize) {
+    fn follow(&mut self, root: BorrowedFd<'_>, path: &Path, used: Use, depth: usize) {
         let follows_last = !matches!(used, Use::LookAtLink | Use::ReadNoLink);
         let mut pending: Vec<OsString> = parts(path);
         let mut at = PathBuf::from("/");
@@ -72,14 +81,19 @@ impl Watcher {
                 return;
             }
             let is_last = pending.is_empty();
-            let Ok(metadata) = fs::symlink_metadata(live(root, &next)) else {
+            let found = look(root, &next).and_then(|found| {
+                let kind = FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode);
+                Ok((found, kind))
+            });
+            let Ok((found, kind)) = found else {
                 self.note(&next, Seen::There);
                 return;
             };
-            if metadata.is_symlink() && (!is_last || follows_last) {
+            if kind == FileType::Symlink && (!is_last || follows_last) {
                 self.note(&next, Seen::There);
                 links += 1;
-                let Ok(target) = fs::read_link(live(root, &next)) else { return };
+                let Ok(target) = rustix::fs::readlinkat(&found, "", Vec::new()) else { return };
+                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
                 if links > LINK_LIMIT {
                     return;
                 }
@@ -89,7 +103,7 @@ impl Watcher {
                 pending.extend(parts(&target));
                 continue;
             }
-            if !is_last && !metadata.is_dir() {
+            if !is_last && kind != FileType::Directory {
                 self.note(&next, Seen::There);
                 return;
             }
@@ -116,21 +130,16 @@ impl Watcher {
     }
 
     /// The kernel reads a program's interpreter by itself.
-    fn start(&mut self, root: &Path, path: &Path, depth: usize) {
+    fn start(&mut self, root: BorrowedFd<'_>, path: &Path, depth: usize) {
         if path.file_name().is_some_and(|name| name == STARTER) || path.parent() == Some(Path::new(STARTERS))
         {
             self.service.get_or_insert_with(|| path.display().to_string());
         }
-        let interpreter = fs::File::open(live(root, path)).ok().and_then(|file| interpreter(&file));
+        let interpreter = open_file(root, path).ok().flatten().and_then(|file| interpreter(&file));
         if let Some(interpreter) = interpreter.filter(|_| depth < INTERPRETER_LIMIT) {
             self.follow(root, &interpreter, Use::Execute, depth + 1);
         }
     }
-}
-
-/// Where a path without links is, as this process reaches it.
-fn live(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// The parts of a path, the last one first.
@@ -172,7 +181,9 @@ fn interpreter(file: &File) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{fs, os::unix::fs::symlink};
+
+    use rustix::fs::{CWD, Mode};
 
     use super::*;
 
@@ -212,8 +223,28 @@ mod tests {
             ("/", Use::Look, &["/ There"]),
         ] {
             let mut watcher = Watcher::default();
-            watcher.follow(root, Path::new(path), used, 0);
+            watcher.follow(File::open(root).unwrap().as_fd(), Path::new(path), used, 0);
             assert_eq!(seen(&watcher), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn nothing_leads_out_and_nothing_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        fs::create_dir_all(root.join("bin")).unwrap();
+        // Outside, a program names another one.
+        fs::write(folder.path().join("outside"), "#!/outside-shell\n").unwrap();
+        symlink(folder.path().join("outside"), root.join("bin/link")).unwrap();
+        symlink("../../outside", root.join("bin/up")).unwrap();
+        rustix::fs::mknodat(CWD, root.join("bin/pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let opened = File::open(&root).unwrap();
+        for path in ["/bin/link", "/bin/up", "/../outside", "/bin/pipe"] {
+            let mut watcher = Watcher::default();
+            watcher.follow(opened.as_fd(), Path::new(path), Use::Execute, 0);
+            assert!(!watcher.reads.keys().any(|path| path.as_str() == "outside-shell"), "{path}");
+            // What the walk took for a folder is a link by the time it is opened.
+            assert!(open_file(&opened, Path::new(path)).ok().flatten().is_none(), "{path}");
         }
     }
 

@@ -7,7 +7,7 @@
 
 #![allow(non_upper_case_globals, reason = "system calls are called as the C library calls them")]
 
-use std::{collections::BTreeMap, fs, io};
+use std::{collections::BTreeMap, io};
 
 #[allow(clippy::wildcard_imports, reason = "constants of system calls")]
 use libc::*;
@@ -47,7 +47,7 @@ impl Clock {
     }
 
     /// Answers a call for the time; none if it is another call.
-    pub(crate) fn tell(self, waiting: &Waiting, process: &Process) -> io::Result<Option<Answered>> {
+    pub(crate) fn tell(self, waiting: &Waiting, process: &Process<'_>) -> io::Result<Option<Answered>> {
         let [first, second, ..] = waiting.arguments;
         // Seconds, then a fraction: 0.
         let time = [self.seconds.to_ne_bytes(), [0; 8]].concat();
@@ -78,8 +78,8 @@ impl Clock {
 }
 
 /// Makes the functions of the lent page unfindable.
-fn spoil(process: &Process) -> io::Result<()> {
-    let maps = fs::read_to_string(process.file("maps"))?;
+fn spoil(process: &Process<'_>) -> io::Result<()> {
+    let maps = process.list("maps")?;
     let Some(range) = maps.lines().find(|line| line.ends_with("[vdso]")) else { return Ok(()) };
     let ends = range.split(' ').next().and_then(|range| range.split_once('-'));
     let number = |text: &str| u64::from_str_radix(text, 16).map_err(io::Error::other);

@@ -130,20 +130,25 @@ pub(crate) enum Answered {
 }
 
 /// Adds a filter to this thread whose calls wait for whoever holds the descriptor.
+///
+/// From Linux 5.19 on, a call that was heard of waits through signals other than those that kill, and a program does not
+/// see calls fail that would not have failed. On older ones a signal interrupts a call that waits.
 pub(crate) fn listen(program: &[seccompiler::sock_filter]) -> io::Result<OwnedFd> {
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    match add_filter(program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => add_filter(program, flags),
+        other => other,
+    }
+}
+
+fn add_filter(program: &[seccompiler::sock_filter], flags: libc::c_ulong) -> io::Result<OwnedFd> {
     let filter = libc::sock_fprog {
         len: program.len().try_into().map_err(io::Error::other)?,
         filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut(),
     };
     // SAFETY: both types of instruction are the kernel's; the kernel copies the program before it returns.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
-            &raw const filter,
-        )
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const filter) };
     match libc::c_int::try_from(result) {
         // SAFETY: the kernel just made it, and nobody else knows of it.
         Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),

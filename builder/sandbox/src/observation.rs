@@ -6,6 +6,7 @@
 //! can.
 
 use std::{
+    cell::OnceCell,
     ffi::OsString,
     fs::{self, File},
     io,
@@ -16,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -52,8 +54,9 @@ pub struct Access<'a> {
     pub path: PathBuf,
     /// What it does with it.
     pub used: Use,
-    /// The root of the command, as this process reaches it, while it waits. Links in it lead elsewhere.
-    pub root: &'a Path,
+    /// The root of the command: a place to begin, which cannot be read. Its links are the command's, so they lead
+    /// elsewhere, and may change at any time.
+    pub root: &'a OwnedFd,
 }
 
 /// Something that a command cannot have here.
@@ -117,7 +120,7 @@ impl<'a> Listening<'a> {
     }
 
     fn note(&mut self, waiting: &Waiting) -> io::Result<Answered> {
-        let process = Process::new(waiting.process);
+        let process = Process::new(&self.listener, waiting);
         if let Some(answered) = self.clock.tell(waiting, &process)? {
             return Ok(answered);
         }
@@ -129,51 +132,82 @@ impl<'a> Listening<'a> {
                 }
             }
             Call::ReadInput => {
-                if self.begun && fs::read_link(process.folder.join("fd/0"))? == Path::new("/dev/null") {
+                // Who has closed it asks nobody.
+                if self.begun && process.link("fd/0")?.is_some_and(|file| file == Path::new("/dev/null")) {
                     self.observer.attempted(Attempt::Question);
                 }
             }
-            Call::Files(names) => self.note_files(&process, &names, waiting.id)?,
+            Call::Files(names) => {
+                for Names { base, text, used } in names {
+                    // A path that cannot be read is an error of the call, and names nothing.
+                    let Some(path) = process.path(base, text)? else { continue };
+                    self.begun |= used == Use::Execute;
+                    if self.begun {
+                        self.observer.accessed(&Access { path, used, root: process.root()? });
+                    }
+                }
+            }
         }
         Ok(Answered::Continue)
     }
-
-    fn note_files(&mut self, process: &Process, names: &[Names], id: u64) -> io::Result<()> {
-        for Names { base, text, used } in names {
-            // A path that cannot be read is an error of the call, and names nothing.
-            let Some(path) = process.path(*base, *text)? else { continue };
-            if !still_waits(&self.listener, id)? {
-                return Ok(());
-            }
-            self.begun |= *used == Use::Execute;
-            if self.begun {
-                self.observer.accessed(&Access { path, used: *used, root: &process.root });
-            }
-        }
-        Ok(())
-    }
 }
 
-/// A process that waits, seen through `/proc`.
-pub(crate) struct Process {
+/// A process that waits, seen through `/proc`. Its number may be another's once it waits no more, so after whatever is
+/// opened or read under that number one asks whether it still does.
+pub(crate) struct Process<'a> {
+    listener: &'a OwnedFd,
+    /// Which call it waits in.
+    id: u64,
     folder: PathBuf,
-    root: PathBuf,
+    memory: OnceCell<File>,
+    root: OnceCell<OwnedFd>,
 }
 
-impl Process {
-    fn new(id: u32) -> Self {
-        let folder = PathBuf::from(format!("/proc/{id}"));
-        Self { root: folder.join("root"), folder }
+impl<'a> Process<'a> {
+    fn new(listener: &'a OwnedFd, waiting: &Waiting) -> Self {
+        let folder = PathBuf::from(format!("/proc/{}", waiting.process));
+        Self { listener, id: waiting.id, folder, memory: OnceCell::new(), root: OnceCell::new() }
     }
 
-    /// A file of its folder.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+    /// What was just opened or read is this process's; an error if that is not sure.
+    fn sure<T>(&self, found: T) -> io::Result<T> {
+        if still_waits(self.listener, self.id)? { Ok(found) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
-    /// Its memory, to read.
-    fn memory(&self) -> io::Result<File> {
-        File::open(self.file("mem"))
+    /// A list that the kernel makes of it.
+    pub(crate) fn list(&self, name: &str) -> io::Result<String> {
+        let text = fs::read_to_string(self.folder.join(name))?;
+        self.sure(text)
+    }
+
+    /// Where a link of its folder leads; none if there is no such link.
+    fn link(&self, name: &str) -> io::Result<Option<PathBuf>> {
+        match fs::read_link(self.folder.join(name)) {
+            Ok(target) => self.sure(Some(target)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.sure(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Its memory.
+    fn memory(&self) -> io::Result<&File> {
+        if self.memory.get().is_none() {
+            let memory = File::options().read(true).write(true).open(self.folder.join("mem"))?;
+            let memory = self.sure(memory)?;
+            return Ok(self.memory.get_or_init(|| memory));
+        }
+        self.memory.get().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Its root.
+    fn root(&self) -> io::Result<&OwnedFd> {
+        if self.root.get().is_none() {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = rustix::fs::open(self.folder.join("root"), flags, Mode::empty())?;
+            let root = self.sure(root)?;
+            return Ok(self.root.get_or_init(|| root));
+        }
+        self.root.get().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// The path that a call names, absolute; none if it names none.
@@ -187,14 +221,10 @@ impl Process {
             return Ok(Some(path));
         }
         let folder = match base {
-            Base::WorkingFolder => self.file("cwd"),
-            Base::Descriptor(number) => self.file(&format!("fd/{number}")),
+            Base::WorkingFolder => self.link("cwd")?,
+            Base::Descriptor(number) => self.link(&format!("fd/{number}"))?,
         };
-        match fs::read_link(folder) {
-            Ok(folder) => Ok(Some(folder.join(path))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(folder.map(|folder| folder.join(path)))
     }
 
     /// The bytes up to a zero; none if there is no memory or no end.
@@ -255,6 +285,6 @@ impl Process {
 
     /// Writes to its memory.
     pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
-        File::options().write(true).open(self.file("mem"))?.write_all_at(bytes, address)
+        self.memory()?.write_all_at(bytes, address)
     }
 }
