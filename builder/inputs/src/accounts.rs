@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use bundles_release::lock::{AccountName, Accounts, LockedGroup, LockedUser};
 
 /// Ids that are allocated when a package is installed (Debian policy, section 9.2.2).
-const DYNAMIC: RangeInclusive<u32> = 100..=999;
+pub const DYNAMIC_IDS: RangeInclusive<u32> = 100..=999;
 /// The group `users`, which base-passwd has at the first id of that range.
 const USERS_GROUP: u32 = 100;
 
@@ -19,7 +19,7 @@ pub struct AccountRequest {
 }
 
 /// What an account is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountKind {
     /// A user with a group of its own name, of the same id where that is free.
     UserWithGroup,
@@ -27,6 +27,11 @@ pub enum AccountKind {
     User {
         /// The id of its primary group.
         group: u32,
+    },
+    /// A user whose primary group is another one that is needed.
+    UserIn {
+        /// Its name.
+        group: AccountName,
     },
     /// A group.
     Group,
@@ -36,7 +41,7 @@ pub enum AccountKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccountError {
     /// All ids are in use.
-    #[error("no id from {} to {} is left for {name}", DYNAMIC.start(), DYNAMIC.end())]
+    #[error("no id from {} to {} is left for {name}", DYNAMIC_IDS.start(), DYNAMIC_IDS.end())]
     Full {
         /// The account.
         name: AccountName,
@@ -51,6 +56,7 @@ pub fn allocate_accounts(existing: &Accounts, needed: &[AccountRequest]) -> Resu
         let full = || AccountError::Full { name: name.clone() };
         let group = match kind {
             AccountKind::User { group } => *group,
+            AccountKind::UserIn { group } => group_of(&mut accounts, group, false).ok_or_else(full)?,
             AccountKind::UserWithGroup | AccountKind::Group => {
                 group_of(&mut accounts, name, *kind == AccountKind::UserWithGroup).ok_or_else(full)?
             }
@@ -84,7 +90,7 @@ fn is_free(accounts: &Accounts, id: u32, as_user: bool, as_group: bool) -> bool 
 }
 
 fn free(accounts: &Accounts, as_user: bool, as_group: bool) -> Option<u32> {
-    DYNAMIC.into_iter().find(|id| is_free(accounts, *id, as_user, as_group))
+    DYNAMIC_IDS.into_iter().find(|id| is_free(accounts, *id, as_user, as_group))
 }
 
 #[cfg(test)]
@@ -125,6 +131,7 @@ mod tests {
                 request("postgres", AccountKind::UserWithGroup),
                 request("redis", AccountKind::UserWithGroup),
                 request("ssl-cert", AccountKind::UserWithGroup),
+                request("reader", AccountKind::UserIn { group: "ssl-cert".parse().unwrap() }),
             ],
         )
         .unwrap();
@@ -135,7 +142,8 @@ mod tests {
                     ("sshd", 100, 65534),
                     ("redis", 101, 101),
                     ("ssl-cert", 102, 102),
-                    ("postgres", 103, 103)
+                    ("postgres", 103, 103),
+                    ("reader", 104, 102)
                 ],
                 vec![("redis", 101), ("ssl-cert", 102), ("postgres", 103)]
             )

@@ -22,7 +22,7 @@ mod solve;
 pub mod strangers;
 mod transport;
 
-pub use accounts::{AccountError, AccountKind, AccountRequest, allocate_accounts};
+pub use accounts::{AccountError, AccountKind, AccountRequest, DYNAMIC_IDS, allocate_accounts};
 pub use apt::{APT_FOLDER, AptError, KeySource, Locations};
 pub use bundles_release::lock::{Freshness, Lock, PackageRequest, Staleness};
 pub use cache::{CacheError, PackageCache};

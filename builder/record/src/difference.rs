@@ -58,7 +58,12 @@ impl Reader<'_> {
     /// The accounts as they were.
     pub(crate) fn accounts_before(&self) -> Result<AccountFiles, RecordError> {
         let text = |path: &str| self.text_before(path);
-        Ok(AccountFiles { passwd: text(ACCOUNTS[0])?, group: text(ACCOUNTS[1])?, shadow: text(ACCOUNTS[2])? })
+        Ok(AccountFiles {
+            passwd: text(ACCOUNTS[0])?,
+            group: text(ACCOUNTS[1])?,
+            shadow: text(ACCOUNTS[2])?,
+            gshadow: text(ACCOUNTS[3])?,
+        })
     }
 
     /// Reads all of it.
@@ -76,6 +81,7 @@ impl Reader<'_> {
             passwd: text(ACCOUNTS[0], &before.passwd)?,
             group: text(ACCOUNTS[1], &before.group)?,
             shadow: text(ACCOUNTS[2], &before.shadow)?,
+            gshadow: text(ACCOUNTS[3], &before.gshadow)?,
         };
         let waiting = text(WAITING_TRIGGERS, "")?;
         let mut triggers: Vec<String> =
@@ -91,6 +97,10 @@ impl Reader<'_> {
 
     fn failed(&self, path: &Path, source: io::Error) -> RecordError {
         RecordError::Look { run: Box::new(self.run.clone()), path: path.to_owned(), source }
+    }
+
+    fn special(&self, path: &TreePath, what: &'static str) -> RecordError {
+        RecordError::Special { run: Box::new(self.run.clone()), path: path.clone(), what }
     }
 
     fn text_before(&self, path: &str) -> Result<String, RecordError> {
@@ -232,10 +242,14 @@ impl Reader<'_> {
             } else {
                 "a device"
             };
-            return Err(RecordError::Special { run: Box::new(self.run.clone()), path: path.clone(), what });
+            return Err(self.special(path, what));
         }
-        if ACCOUNTS.contains(&path.as_str()) || path.as_str() == WAITING_TRIGGERS {
+        if path.as_str() == WAITING_TRIGGERS {
             return Ok(());
+        }
+        if ACCOUNTS.contains(&path.as_str()) {
+            let is_kept = before.is_none() || is_same(mode);
+            return if is_kept { Ok(()) } else { Err(self.special(path, "another mode or owner")) };
         }
         let content = content(&at, metadata.len()).map_err(failed)?;
         let capabilities = self.capabilities(path, &at)?;
@@ -268,11 +282,7 @@ impl Reader<'_> {
         let found = Capabilities::of_attribute(&value);
         match found.filter(|found| found.to_string().parse() == Ok(*found)) {
             Some(found) => Ok(Some(found)),
-            None => Err(RecordError::Special {
-                run: Box::new(self.run.clone()),
-                path: path.clone(),
-                what: "capabilities of several kinds",
-            }),
+            None => Err(self.special(path, "capabilities of several kinds")),
         }
     }
 

@@ -97,7 +97,10 @@ fn request(verb: &Verb, fixed: &Names) -> Option<AccountRequest> {
     let (name, kind) = match verb {
         Verb::User { name, group: Some(group), .. } => match fixed.group(group) {
             Some(group) => (name, AccountKind::User { group }),
-            None => (name, AccountKind::UserWithGroup),
+            None => match group.parse() {
+                Ok(group) if group != *name => (name, AccountKind::UserIn { group }),
+                _ => (name, AccountKind::UserWithGroup),
+            },
         },
         Verb::User { name, .. } => (name, AccountKind::UserWithGroup),
         Verb::Group { name, .. } => (name, AccountKind::Group),

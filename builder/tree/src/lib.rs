@@ -29,7 +29,7 @@ pub use package::{
 pub use path::{TreePath, TreePathError};
 pub use payload::{PayloadError, Payloads};
 pub use recorded::{
-    AccountEffects, AccountFiles, AccountsError, Allowed, Change, Ids, Outcome, Recording, RecordingError,
-    Recordings, ScriptName, ScriptNameError, ScriptRun, Seen, State, Stored,
+    AccountEffects, AccountFiles, AccountType, AccountsError, Allowed, Change, Ids, Outcome, Recording,
+    RecordingError, Recordings, ScriptName, ScriptNameError, ScriptRun, Seen, State, Stored,
 };
 pub use tree::{Content, Entry, Kind, Owner, Tree};

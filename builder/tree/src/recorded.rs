@@ -17,7 +17,7 @@ use registry_wire::Digest;
 
 pub(crate) use replay::Left;
 
-pub use accounts::{AccountEffects, AccountFiles, AccountsError};
+pub use accounts::{AccountEffects, AccountFiles, AccountType, AccountsError};
 pub use change::{Change, Ids, Outcome};
 pub use document::{RecordingError, Stored};
 pub use state::{Seen, State};

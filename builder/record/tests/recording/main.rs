@@ -19,6 +19,7 @@ mod listing;
 #[path = "../../../tree/tests/oracle/system.rs"]
 mod system;
 
+mod accounts;
 mod real;
 mod table;
 
@@ -63,4 +64,10 @@ fn through_files(recordings: &[Recording], folder: &Path) -> Recordings {
         read.add_file(&stored.text, &beside).unwrap();
     }
     read
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -4,7 +4,7 @@ use builder_record::ScriptRecorder;
 use builder_tree::{InstallOptions, Recordings, record_scripts, unknown_scripts};
 
 use crate::{
-    EPOCH,
+    EPOCH, chain,
     compare::{Differences, differences},
     debian::{Installed, STATUS},
     kept,
@@ -46,11 +46,6 @@ fn equals_dpkgs(system: &System, set: &[&str], unknown: &[&str]) {
     let listing = Listing::of_tree(&tree, payloads);
     let Differences { unexpected, .. } = differences(&listing, &oracle, &tree);
     assert!(unexpected.is_empty(), "{set:?}: {} differences:\n{}", unexpected.len(), unexpected.join("\n"));
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[test]

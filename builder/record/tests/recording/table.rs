@@ -5,6 +5,7 @@ use std::{
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
+use builder_inputs::allocate_accounts;
 use builder_record::ScriptRecorder;
 use builder_tree::{
     Allowed, ControlFile, InstallOptions, Kind, MemberKind, Package, PackageMember, Recording, Recordings,
@@ -13,7 +14,7 @@ use builder_tree::{
 use bundles_release::lock::Accounts;
 use registry_wire::Digest;
 
-use crate::{EPOCH, debian::Installed, kept, machine, system::System, through_files};
+use crate::{EPOCH, chain, debian::Installed, kept, machine, system::System, through_files};
 
 /// What a shell and the simplest programs need.
 const SMALL: [&str; 15] = [
@@ -35,8 +36,8 @@ const SMALL: [&str; 15] = [
 ];
 
 /// A small system, and a package of one file with a script of ours.
-struct Bed {
-    installed: Installed,
+pub(crate) struct Bed {
+    pub(crate) installed: Installed,
     folder: tempfile::TempDir,
 }
 
@@ -52,11 +53,15 @@ impl Bed {
         let mut installed = system.essential;
         installed.packages.retain(|package| SMALL.contains(&package.name.as_str()));
         assert_eq!(installed.packages.len(), SMALL.len());
+        Self::of(installed)
+    }
+
+    pub(crate) fn of(installed: Installed) -> Self {
         Self { installed, folder: tempfile::tempdir().unwrap() }
     }
 
     /// All packages with ours, which brings `/usr/share/own` with that content.
-    fn packages(&mut self, content: &str, scripts: &[(&str, &str)]) -> Vec<Package> {
+    pub(crate) fn packages(&mut self, content: &str, scripts: &[(&str, &str)]) -> Vec<Package> {
         let sha256 = Digest::of(content.as_bytes());
         let path = self.folder.path().join(sha256.hex());
         std::fs::write(&path, content).unwrap();
@@ -91,7 +96,7 @@ impl Bed {
         packages
     }
 
-    fn record(&mut self, script: &str) -> Result<Recordings, String> {
+    pub(crate) fn record(&mut self, script: &str) -> Result<Recordings, String> {
         let packages = self.packages("one", &[("postinst", script)]);
         let mut recordings = Recordings::none();
         for recording in self.record_packages(&packages)? {
@@ -100,27 +105,29 @@ impl Bed {
         Ok(recordings)
     }
 
-    fn record_packages(&self, packages: &[Package]) -> Result<Vec<Recording>, String> {
+    pub(crate) fn record_packages(&self, packages: &[Package]) -> Result<Vec<Recording>, String> {
         let machine = machine();
         let mut recorder = ScriptRecorder::new(&machine, &self.installed.payloads);
         let options =
             InstallOptions { accounts: &Accounts::default(), epoch: EPOCH, recordings: &Recordings::none() };
         let wanted = "own".parse().unwrap();
         let made = record_scripts(packages, &self.installed.payloads, &options, &wanted, &mut recorder)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| chain(&error))?;
         // Contents are read before the temporary folders go.
         let kept = through_files(&made, self.folder.path());
         Ok(kept.of(&wanted).to_vec())
     }
 
-    fn build(&self, packages: &[Package], recordings: &Recordings) -> Result<Tree, String> {
-        let options = InstallOptions { accounts: &Accounts::default(), epoch: EPOCH, recordings };
+    pub(crate) fn build(&self, packages: &[Package], recordings: &Recordings) -> Result<Tree, String> {
+        let needed: Vec<_> = recordings.iter().flat_map(|recording| recording.accounts.requests()).collect();
+        let accounts = allocate_accounts(&Accounts::default(), &needed).unwrap();
+        let options = InstallOptions { accounts: &accounts, epoch: EPOCH, recordings };
         install(packages, &self.installed.payloads, &options)
             .map_err(|error| format!("{error}\n{}", error.hint().unwrap_or_default()))
     }
 }
 
-const SHELL: &str = "#!/bin/sh\nset -e\n";
+pub(crate) const SHELL: &str = "#!/bin/sh\nset -e\n";
 
 #[test]
 fn what_must_not_be_recorded_is_refused() {

@@ -24,14 +24,17 @@ impl Image<'_> {
     ) -> Result<(), EffectError> {
         let missing = || EffectError::Account { kind: "user", name: name.to_string() };
         let user = self.accounts.user(name.as_str()).ok_or_else(missing)?.clone();
-        match group {
-            Some(_) => {}
-            None => self.group(name)?,
-        }
+        let primary = match group {
+            Some(group) => self.names.group(group).unwrap_or(user.group),
+            None => {
+                self.group(name)?;
+                user.group
+            }
+        };
         let password = self.password(name);
         self.append(
             "etc/passwd",
-            &format!("{name}:{password}:{}:{}:{comment}:{home}:{shell}\n", user.id, user.group),
+            &format!("{name}:{password}:{}:{primary}:{comment}:{home}:{shell}\n", user.id),
             name,
         )
     }
