@@ -134,7 +134,10 @@ impl<'a> Builder<'a> {
             return Ok(BuiltImage { name, image, layers, scripts, origin: Origin::Kept });
         }
         let Encoded { layers, steps, scripts } =
-            self.encode(request).map_err(|error| self.without_damage(&request.name, error))?;
+            self.encode(request).map_err(|error| match self.without_damage(&error) {
+                Some(source) => BuildError::Store { image: request.name.clone(), source },
+                None => error,
+            })?;
         let image = EncodedImage::new(&request.config, &layers);
         let mut blobs: Vec<Digest> = layers.iter().map(|layer| layer.digest).collect();
         for bytes in [&image.config.1[..], image.manifest.bytes()] {
@@ -214,19 +217,17 @@ impl<'a> Builder<'a> {
         Ok(layer)
     }
 
-    /// An error that came of a damaged payload, once that is removed: the next build unpacks it again.
-    fn without_damage(&self, image: &str, error: BuildError) -> BuildError {
-        let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    /// What to say instead of an error that came of a damaged payload, once that is removed: who needs it next unpacks it
+    /// again.
+    pub fn without_damage(&self, error: &(dyn Error + 'static)) -> Option<StoreError> {
+        let mut cause = Some(error);
         while let Some(link) = cause {
             if let Some(PayloadError::Damaged { digest, .. }) = link.downcast_ref() {
-                return match self.store.verify_blob(digest) {
-                    Ok(()) => error,
-                    Err(source) => BuildError::Store { image: image.to_owned(), source },
-                };
+                return self.store.verify_blob(digest).err();
             }
             cause = link.source();
         }
-        error
+        None
     }
 
     /// Puts what `write` writes into the store. When that fails because of the store, its error is the one that tells.

@@ -1,6 +1,7 @@
 //! The recorded effects of a platform: `effects/PACKAGE.toml` in its folder, contents beside it in `effects/PACKAGE`.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -69,8 +70,15 @@ pub(crate) enum RecordingsError {
         package: PackageName,
     },
     /// A script ran in a weaker sandbox than the platform asks for.
-    #[error("the {run} was recorded in a sandbox of level {found}, and the platform asks for {required}")]
+    #[error(
+        "the {run} was recorded in a sandbox of level {found}, and the platform asks for {required}: {}",
+        path.display()
+    )]
     Weaker {
+        /// The file.
+        path: PathBuf,
+        /// Whose script it is.
+        package: PackageName,
         /// What ran, for people.
         run: String,
         /// The level that was reached.
@@ -95,9 +103,23 @@ impl PlatformFolder {
             ScriptPolicy::Recorded => Allowed::Recorded,
             ScriptPolicy::DeclaredOnly => Allowed::DeclaredOnly,
         };
-        self.read_recordings()
-            .map(|recordings| recordings.allowing(allowed))
-            .map_err(|error| self.of_recordings(error))
+        let recordings = self.read_recordings().and_then(|recordings| {
+            self.check_levels(&recordings)?;
+            Ok(recordings)
+        });
+        recordings.map(|recordings| recordings.allowing(allowed)).map_err(|error| self.of_recordings(error))
+    }
+
+    /// The same without those of one package, which are to be made anew and may be whatever they are; and these.
+    pub(crate) fn recordings_beside(
+        &self,
+        package: &PackageName,
+    ) -> Result<(Recordings, Vec<Recording>), CommandError> {
+        let all = self.read_recordings().map_err(|error| self.of_recordings(error))?;
+        let earlier = all.of(package).to_vec();
+        let others = all.without(package);
+        self.check_levels(&others).map_err(|error| self.of_recordings(error))?;
+        Ok((others, earlier))
     }
 
     fn read_recordings(&self) -> Result<Recordings, RecordingsError> {
@@ -120,36 +142,49 @@ impl PlatformFolder {
         for path in paths {
             read_file(&path, &mut recordings)?;
         }
+        Ok(recordings)
+    }
+
+    /// All ran in a sandbox as the platform asks for.
+    fn check_levels(&self, recordings: &Recordings) -> Result<(), RecordingsError> {
         let required = minimum(self.platform.sandbox);
         for recording in recordings.iter() {
             let level = Level::ALL.into_iter().find(|level| level.name() == recording.sandbox);
             if level.is_none_or(|level| level < required) {
                 return Err(RecordingsError::Weaker {
+                    path: self.file_of(&recording.run.package),
+                    package: recording.run.package.clone(),
                     run: recording.run.to_string(),
                     found: recording.sandbox.clone(),
                     required,
                 });
             }
         }
-        Ok(recordings)
+        Ok(())
+    }
+
+    /// The file of a package's recordings.
+    fn file_of(&self, package: &PackageName) -> PathBuf {
+        self.root.join(FOLDER).join(format!("{package}.toml"))
     }
 
     fn of_recordings(&self, error: RecordingsError) -> CommandError {
         match &error {
-            RecordingsError::Weaker { .. } => {
+            RecordingsError::Weaker { package, .. } => {
                 let hint = format!(
                     "bundle doctor, on a machine that reaches it; then {}",
-                    self.command("effects record PACKAGE")
+                    self.command(&format!("effects record {package}"))
                 );
                 CommandError::new(Kind::Input, error).hint(hint)
             }
             RecordingsError::Invalid { path, .. }
             | RecordingsError::TooLarge { path }
             | RecordingsError::OtherPackage { path, .. } => {
+                let package = path.file_stem().unwrap_or_default().display();
                 let hint = format!(
                     "git checkout {0} if that brings a whole one back; else rm {0}, then {1}",
                     path.display(),
-                    self.command("effects record PACKAGE")
+                    self.command(&format!("effects record {package}"))
                 );
                 CommandError::new(Kind::Input, error).hint(hint)
             }
@@ -159,14 +194,14 @@ impl PlatformFolder {
         }
     }
 
-    /// Writes the recordings of a package in place of earlier ones; returns the file.
+    /// Writes the recordings of a package in place of earlier ones; returns the file. With none there is no file any more.
     pub(crate) fn write_recordings(
         &self,
         package: &PackageName,
         recordings: &[Recording],
     ) -> Result<PathBuf, CommandError> {
         let folder = self.root.join(FOLDER);
-        let path = folder.join(format!("{package}.toml"));
+        let path = self.file_of(package);
         write(&folder, &path, package, recordings).of_kind(Kind::Machine)?;
         Ok(path)
     }
@@ -204,6 +239,10 @@ fn write(
         let path = path.to_owned();
         move |source| RecordingsError::Write { path, source }
     };
+    if recordings.is_empty() {
+        fs::remove_file(path).map_err(failed(path))?;
+        return remove_others(&beside, &BTreeSet::new());
+    }
     fs::create_dir_all(folder).map_err(failed(folder))?;
     // New contents come before the file that names them, old ones go after it.
     if !stored.contents.is_empty() {
@@ -216,19 +255,28 @@ fn write(
     write_file(folder, path, |file| {
         io::Write::write_all(file, stored.text.as_bytes()).map_err(failed(path))
     })?;
-    let entries = match fs::read_dir(&beside) {
+    remove_others(&beside, &stored.contents.keys().map(String::as_str).collect())
+}
+
+/// Removes contents that no recording names, and their folder if none is left.
+fn remove_others(beside: &Path, named: &BTreeSet<&str>) -> Result<(), RecordingsError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RecordingsError::Write { path, source }
+    };
+    let entries = match fs::read_dir(beside) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(failed(&beside)(source)),
+        Err(source) => return Err(failed(beside)(source)),
     };
     for entry in entries {
-        let entry = entry.map_err(failed(&beside))?;
-        if entry.file_name().to_str().is_none_or(|name| !stored.contents.contains_key(name)) {
+        let entry = entry.map_err(failed(beside))?;
+        if entry.file_name().to_str().is_none_or(|name| !named.contains(name)) {
             fs::remove_file(entry.path()).map_err(failed(&entry.path()))?;
         }
     }
-    if stored.contents.is_empty() {
-        fs::remove_dir(&beside).map_err(failed(&beside))?;
+    if named.is_empty() {
+        fs::remove_dir(beside).map_err(failed(beside))?;
     }
     Ok(())
 }

@@ -23,6 +23,8 @@ use crate::{
 const SMALL: u64 = 4 << 10;
 /// The longest list of accounts that is read.
 const LIST_LIMIT: u64 = 8 << 20;
+/// The kernel gives no longer list of a file's attributes.
+const ATTRIBUTES_LIMIT: usize = 64 << 10;
 /// How overlayfs says that nothing of the tree below shows through.
 const OPAQUE: &str = "user.overlay.opaque";
 
@@ -99,7 +101,8 @@ impl Reader<'_> {
         RecordError::Look { run: Box::new(self.run.clone()), path: path.to_owned(), source }
     }
 
-    fn special(&self, path: &TreePath, what: &'static str) -> RecordError {
+    fn special(&self, path: &TreePath, what: &str) -> RecordError {
+        let what = what.to_owned();
         RecordError::Special { run: Box::new(self.run.clone()), path: path.clone(), what }
     }
 
@@ -208,6 +211,9 @@ impl Reader<'_> {
         let is_same =
             |mode: u32| before.is_some_and(|entry| (entry.mode, entry.uid, entry.gid) == (mode, uid, gid));
         let owner = ids.owner(uid, gid);
+        if kind.is_dir() || kind.is_file() || kind.is_symlink() {
+            self.check_attributes(path, &at)?;
+        }
         if !kind.is_dir() {
             self.emptied(path, changes)?;
         }
@@ -229,10 +235,10 @@ impl Reader<'_> {
             let Some(target) = target.to_str().map(str::to_owned) else {
                 return Err(RecordError::Name { run: Box::new(self.run.clone()), path: target });
             };
-            if before.is_some_and(|entry| entry.kind == Kind::Symlink(target.clone())) {
-                return Ok(());
-            }
-            return note(Outcome::Link { target });
+            let is_kept = before.is_some_and(|entry| {
+                entry.kind == Kind::Symlink(target.clone()) && (entry.uid, entry.gid) == (uid, gid)
+            });
+            return if is_kept { Ok(()) } else { note(Outcome::Link { target, owner }) };
         }
         if !kind.is_file() {
             let what = if kind.is_fifo() {
@@ -271,6 +277,29 @@ impl Reader<'_> {
             .copy(was, &mut hasher)
             .map_err(|source| RecordError::Content { path: path.clone(), source })?;
         Ok(hasher.finish() == digest(content))
+    }
+
+    /// An image holds no attributes but capabilities. The kernel's own are overlayfs's notes, and labels of the machine's
+    /// policy, which no command in a sandbox can set.
+    fn check_attributes(&self, path: &TreePath, at: &Path) -> Result<(), RecordError> {
+        let mut list = vec![0; ATTRIBUTES_LIMIT];
+        let length = match rustix::fs::llistxattr(at, &mut list[..]) {
+            Ok(length) => length,
+            Err(rustix::io::Errno::OPNOTSUPP) => 0,
+            Err(error) => return Err(self.failed(at, error.into())),
+        };
+        let names = list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        let is_commands = |name: &&[u8]| match name.strip_prefix(b"user.overlay.") {
+            // Overlayfs writes those of a command so.
+            Some(rest) => rest.starts_with(b"overlay."),
+            None => !name.starts_with(b"security."),
+        };
+        match names.into_iter().find(is_commands) {
+            None => Ok(()),
+            Some(name) => {
+                Err(self.special(path, &format!("the attribute {}", String::from_utf8_lossy(name))))
+            }
+        }
     }
 
     /// The capabilities of a changed file. Such that the tree cannot write down are refused.

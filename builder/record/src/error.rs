@@ -92,6 +92,14 @@ pub enum RecordError {
         /// The last lines that it wrote.
         said: Vec<String>,
     },
+    /// It looked at more than a file of recorded effects can list.
+    #[error("the {run} looked at {count} paths and more; that is more than can be listed")]
+    TooManyReads {
+        /// What ran.
+        run: Box<ScriptRun>,
+        /// How many were noted.
+        count: usize,
+    },
     /// It left processes that go on.
     #[error(
         "the {run} ended and left {count} processes running; none runs while an image is built{}",
@@ -123,7 +131,7 @@ pub enum RecordError {
         /// The path.
         path: TreePath,
         /// What is there.
-        what: &'static str,
+        what: String,
     },
     /// A name is not a path of a tree.
     #[error("the {run} used the path {}, which is none of an image's", path.display())]
@@ -202,14 +210,19 @@ impl RecordError {
             | Self::Question { run, .. }
             | Self::Service { run, .. }
             | Self::LeftRunning { run, .. }
+            | Self::TooManyReads { run, .. }
             | Self::Special { run, .. }
             | Self::DpkgRecord { run, .. }
             | Self::List { run, .. }
+            | Self::Name { run, .. }
             | Self::Accounts { run, .. }
             | Self::Nondeterministic { run, .. }
             | Self::NondeterministicList { run, .. } => declare(run),
             Self::Place { .. } => Some("set TMPDIR to a folder with enough room".to_owned()),
-            Self::Lay { .. } | Self::Content { .. } | Self::Look { .. } | Self::Name { .. } => None,
+            Self::Lay { .. } | Self::Look { .. } => {
+                Some("set TMPDIR to a folder of a file system such as ext4 or tmpfs".to_owned())
+            }
+            Self::Content { .. } => Some("bundle fetch, which replaces what is damaged".to_owned()),
         }
     }
 }

@@ -13,13 +13,14 @@ use crate::{
     difference::{Reader, digest},
     scene::Scene,
     upper::Upper,
-    watcher::Watcher,
+    watcher::{NOTED_LIMIT, Watcher},
 };
 
-/// How the second run differs from the first, so that what depends on it shows: its clock is more than a year ahead, and
-/// its process ids are others.
+/// How the second run differs from the first, so that what depends on it shows: its clock is more than a year ahead, as is
+/// the time that files are to carry, its process ids are others, and dpkg says that it is of a later version.
 const LATER: u64 = 400 * 86_400 + 12_345;
 const SKIPPED_PROCESSES: u32 = 37;
+const LATER_DPKG: &str = "99.0";
 /// Lines of a script's output that an error shows.
 const SHOWN: usize = 8;
 /// Longest line of them.
@@ -84,12 +85,12 @@ impl<'a> ScriptRecorder<'a> {
 
     fn run(&self, scene: &Scene, unknown: &UnknownRun<'_>, number: usize) -> Result<Ran, RecordError> {
         let run = unknown.run;
-        let specification = scene.specification(unknown, number, self.machine.epoch)?;
         let first = u64::try_from(self.machine.epoch).unwrap_or_default();
-        let watch = match number {
-            0 => Watch { clock: first, skipped_processes: 0 },
-            _ => Watch { clock: first + LATER, skipped_processes: SKIPPED_PROCESSES },
+        let (watch, dpkg_version) = match number {
+            0 => (Watch { clock: first, skipped_processes: 0 }, unknown.dpkg_version.as_str()),
+            _ => (Watch { clock: first + LATER, skipped_processes: SKIPPED_PROCESSES }, LATER_DPKG),
         };
+        let specification = scene.specification(unknown, number, watch.clock, dpkg_version)?;
         let mut watcher = Watcher::default();
         let outcome = self
             .machine
@@ -160,6 +161,9 @@ fn check_interpreter(unknown: &UnknownRun<'_>) -> Result<(), RecordError> {
 /// Whether a run was one that can be recorded.
 fn check(run: &ScriptRun, end: End, watcher: &Watcher, said: Vec<String>) -> Result<(), RecordError> {
     let run = || Box::new(run.clone());
+    if watcher.noted > NOTED_LIMIT {
+        return Err(RecordError::TooManyReads { run: run(), count: watcher.reads.len() });
+    }
     if let Some(address) = &watcher.network {
         return Err(RecordError::Network { run: run(), address: address.clone(), said });
     }
@@ -178,6 +182,7 @@ fn check(run: &ScriptRun, end: End, watcher: &Watcher, said: Vec<String>) -> Res
         End::Killed(signal) => format!("by signal {signal}"),
         End::OverTime => "since it did not end in ten minutes".to_owned(),
         End::OverOutput => "since it did not stop to write".to_owned(),
+        End::OverChanges => "since it changed more than 4 GiB".to_owned(),
     };
     Err(RecordError::Failed { run: run(), how, said })
 }

@@ -23,6 +23,8 @@ const SCRIPTS: &str = "var/lib/dpkg/info";
 const TEMPORARY_BYTES: u64 = 1 << 30;
 /// How long a script may run.
 const TIME: Duration = Duration::from_mins(10);
+/// How much it may change.
+const CHANGES: u64 = 4 << 30;
 /// How much a script may say.
 const OUTPUT: u64 = 16 << 20;
 
@@ -108,19 +110,21 @@ impl Scene {
         &self,
         unknown: &UnknownRun<'_>,
         number: usize,
-        epoch: i64,
+        epoch: u64,
+        dpkg_version: &str,
     ) -> Result<Specification, RecordError> {
         let changes = self.changes(number);
         fs::create_dir(&changes).map_err(|source| RecordError::Place { path: changes.clone(), source })?;
         let mut specification = Specification::new(&self.script);
         specification.arguments.clone_from(&unknown.run.arguments);
-        specification.environment = environment(unknown);
-        specification.source_date_epoch = epoch.try_into().unwrap_or_default();
+        specification.environment = environment(unknown, dpkg_version);
+        specification.source_date_epoch = epoch;
         specification.root = Root::Overlay { lower: self.tree(), changes };
         specification.mounts = vec![Mount::Temporary { target: "/tmp".into(), bytes: TEMPORARY_BYTES }];
         specification.identity = Identity::Root;
         specification.limits.time = TIME;
         specification.limits.output = OUTPUT;
+        specification.limits.changes = CHANGES;
         Ok(specification)
     }
 
@@ -206,7 +210,7 @@ fn time(seconds: i64) -> SystemTime {
 }
 
 /// What dpkg tells its scripts (`dpkg(1)`), and debconf.
-fn environment(unknown: &UnknownRun<'_>) -> BTreeMap<String, String> {
+fn environment(unknown: &UnknownRun<'_>, dpkg_version: &str) -> BTreeMap<String, String> {
     let UnknownRun { run, package, .. } = unknown;
     let pairs = [
         ("DEBCONF_NONINTERACTIVE_SEEN", "true".to_owned()),
@@ -219,7 +223,7 @@ fn environment(unknown: &UnknownRun<'_>) -> BTreeMap<String, String> {
         ("DPKG_MAINTSCRIPT_PACKAGE", package.name.to_string()),
         ("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1".to_owned()),
         ("DPKG_ROOT", String::new()),
-        ("DPKG_RUNNING_VERSION", unknown.dpkg_version.clone()),
+        ("DPKG_RUNNING_VERSION", dpkg_version.to_owned()),
         ("HOME", "/root".to_owned()),
     ];
     pairs.map(|(name, value)| (name.to_owned(), value)).into()

@@ -29,6 +29,11 @@ const INTERPRETER_LIMIT: usize = 5;
 const HEAD: usize = 4 << 10;
 /// Folders that are not the tree's.
 const FOREIGN: [&str; 4] = ["dev", "proc", "sys", "tmp"];
+/// How many bytes the list of paths may have in a file, about; that of a whole image has a few megabytes. Above it nothing is
+/// noted any more.
+pub(crate) const NOTED_LIMIT: usize = 24 << 20;
+/// What a path has there beside its own bytes: what was there, as a hash.
+const NOTE: usize = 100;
 /// A program whose purpose it is to start services.
 const STARTER: &str = "start-stop-daemon";
 /// Scripts that start services.
@@ -39,6 +44,8 @@ const STARTERS: &str = "/etc/init.d";
 pub(crate) struct Watcher {
     /// Paths of the tree, and how each was looked at.
     pub(crate) reads: BTreeMap<TreePath, Seen>,
+    /// How many bytes the list of these would have.
+    pub(crate) noted: usize,
     /// The first address that was asked for.
     pub(crate) network: Option<String>,
     /// How often somebody was asked.
@@ -118,8 +125,14 @@ impl Watcher {
 
     fn note(&mut self, path: &Path, seen: Seen) {
         let text = path.to_str().and_then(|text| text.parse::<TreePath>().ok());
+        if self.noted > NOTED_LIMIT {
+            return;
+        }
         match text {
             Some(path) => {
+                if !self.reads.contains_key(&path) {
+                    self.noted += path.as_str().len() + NOTE;
+                }
                 let known = self.reads.entry(path).or_insert(seen);
                 *known = seen.max(*known);
             }
@@ -246,6 +259,22 @@ mod tests {
             // What the walk took for a folder is a link by the time it is opened.
             assert!(open_file(&opened, Path::new(path)).ok().flatten().is_none(), "{path}");
         }
+    }
+
+    #[test]
+    fn the_list_has_an_end() {
+        let mut watcher = Watcher::default();
+        for number in 0..NOTED_LIMIT / NOTE {
+            watcher.note(Path::new(&format!("/{}", number / 2)), Seen::There);
+        }
+        assert!(watcher.noted <= NOTED_LIMIT, "each counts once");
+        for number in 0..NOTED_LIMIT / NOTE {
+            watcher.note(Path::new(&format!("/x{number}")), Seen::There);
+        }
+        assert!(watcher.noted > NOTED_LIMIT);
+        let count = watcher.reads.len();
+        watcher.note(Path::new("/more"), Seen::There);
+        assert_eq!(watcher.reads.len(), count);
     }
 
     #[test]

@@ -26,6 +26,10 @@ use crate::{
 /// An order is read up to here.
 const ORDER_LIMIT: u64 = 16 << 20;
 
+/// How the message is sent that hands a descriptor over: as no program sends one to another machine, so it is told from those.
+pub(crate) const HANDED_OVER: SendFlags =
+    SendFlags::NOSIGNAL.union(SendFlags::EOR).union(SendFlags::DONTROUTE);
+
 /// What the helper does.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -158,7 +162,7 @@ impl Channel {
         if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        let sent = sendmsg(&self.socket, &[IoSlice::new(&line)], &mut control, SendFlags::empty())?;
+        let sent = sendmsg(&self.socket, &[IoSlice::new(&line)], &mut control, HANDED_OVER)?;
         // The line is shorter than any buffer of a socket.
         if sent == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }

@@ -58,4 +58,6 @@ pub enum End {
     OverTime,
     /// It wrote more to its output than its limit.
     OverOutput,
+    /// It changed more of its tree than its limit.
+    OverChanges,
 }

@@ -17,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use libc::c_int;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,8 @@ use crate::{
 
 /// Longest path that Linux takes, with its end.
 const PATH_LIMIT: usize = 4096;
+/// Where a process finds links to what is its own, and where they are in its folder.
+const OWN_FOLDERS: [(&str, &str); 3] = [("/proc/self", ""), ("/proc/thread-self", ""), ("/dev/fd", "fd")];
 /// Pages are read one by one: the next may not be there.
 const PAGE: u64 = 4096;
 
@@ -131,6 +134,13 @@ impl<'a> Listening<'a> {
                     self.observer.attempted(Attempt::Network(address));
                 }
             }
+            Call::Send(messages) => {
+                for message in messages {
+                    if let Some(address) = process.address_of(message)? {
+                        self.observer.attempted(Attempt::Network(address));
+                    }
+                }
+            }
             Call::ReadInput => {
                 // Who has closed it asks nobody.
                 if self.begun && process.link("fd/0")?.is_some_and(|file| file == Path::new("/dev/null")) {
@@ -140,7 +150,7 @@ impl<'a> Listening<'a> {
             Call::Files(names) => {
                 for Names { base, text, used } in names {
                     // A path that cannot be read is an error of the call, and names nothing.
-                    let Some(path) = process.path(base, text)? else { continue };
+                    let Some(path) = process.path(base, text, used)? else { continue };
                     self.begun |= used == Use::Execute;
                     if self.begun {
                         self.observer.accessed(&Access { path, used, root: process.root()? });
@@ -211,20 +221,56 @@ impl<'a> Process<'a> {
     }
 
     /// The path that a call names, absolute; none if it names none.
-    fn path(&self, base: Base, text: u64) -> io::Result<Option<PathBuf>> {
+    fn path(&self, base: Base, text: u64, used: Use) -> io::Result<Option<PathBuf>> {
         let Some(bytes) = self.text(text)? else { return Ok(None) };
         if bytes.is_empty() {
-            return Ok(None);
+            // What is open was named when it was opened; a program is read once more.
+            return match (base, used) {
+                (Base::Descriptor(number), Use::Execute) => self.opened(number),
+                _ => Ok(None),
+            };
         }
         let path = PathBuf::from(OsString::from_vec(bytes));
         if path.is_absolute() {
-            return Ok(Some(path));
+            return self.through_own_links(path).map(Some);
         }
         let folder = match base {
             Base::WorkingFolder => self.link("cwd")?,
             Base::Descriptor(number) => self.link(&format!("fd/{number}"))?,
         };
         Ok(folder.map(|folder| folder.join(path)))
+    }
+
+    /// The path of what a descriptor stands for, if it has one.
+    fn opened(&self, descriptor: c_int) -> io::Result<Option<PathBuf>> {
+        Ok(self.link(&format!("fd/{descriptor}"))?.filter(|path| path.is_absolute()))
+    }
+
+    /// A path that begins at a link by which the kernel shows a process what is its own, from where that leads.
+    fn through_own_links(&self, path: PathBuf) -> io::Result<PathBuf> {
+        let own = OWN_FOLDERS.iter().find_map(|(folder, inner)| {
+            path.strip_prefix(folder).ok().map(|rest| Path::new(inner).join(rest))
+        });
+        let Some(own) = own else { return Ok(path) };
+        let mut parts = own.components();
+        let target = match parts.next().and_then(|part| part.as_os_str().to_str()) {
+            Some(name @ ("cwd" | "exe" | "root")) => self.link(name)?,
+            Some("fd") => match parts.next().and_then(|part| part.as_os_str().to_str()?.parse().ok()) {
+                Some(number) => self.opened(number)?,
+                None => None,
+            },
+            _ => None,
+        };
+        Ok(target.map_or(path, |target| target.join(parts.as_path())))
+    }
+
+    /// The address of a network that a message is for.
+    fn address_of(&self, message: u64) -> io::Result<Option<String>> {
+        // A `msghdr` begins with the place of the address and its length. What cannot be read is an error of the call.
+        let Ok(head) = self.read(message, 12) else { return Ok(None) };
+        let (place, length) = head.split_at(8);
+        let (Ok(place), Ok(length)) = (place.try_into(), length.try_into()) else { return Ok(None) };
+        self.network_address(u64::from_ne_bytes(place), u32::from_ne_bytes(length).into())
     }
 
     /// The bytes up to a zero; none if there is no memory or no end.

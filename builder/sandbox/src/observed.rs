@@ -11,7 +11,7 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-use crate::{kernel::Waiting, observation::Use};
+use crate::{channel::HANDED_OVER, kernel::Waiting, observation::Use};
 
 /// Where a relative path begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,14 @@ pub(crate) enum Call {
         address: u64,
         length: u64,
     },
+    /// It sends messages, which may have addresses: where each `msghdr` is.
+    Send(Vec<u64>),
 }
+
+/// Messages that one call sends at most (`sendmmsg(2)`).
+const MESSAGES_LIMIT: u64 = 1024;
+/// From one `mmsghdr` to the next.
+const MESSAGE: u64 = size_of::<mmsghdr>() as u64;
 
 /// How a call's flags change the use.
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +145,12 @@ impl Call {
         match waiting.number {
             SYS_connect => return Some(Self::Connect { address: argument(1), length: argument(2) }),
             SYS_sendto => return Some(Self::Connect { address: argument(4), length: argument(5) }),
+            SYS_sendmsg => return Some(Self::Send(vec![argument(1)])),
+            SYS_sendmmsg => {
+                let count = (argument(2) & 0xffff_ffff).min(MESSAGES_LIMIT);
+                let places = (0..count).map(|number| argument(1).wrapping_add(number * MESSAGE));
+                return Some(Self::Send(places.collect()));
+            }
             SYS_read => return Some(Self::ReadInput),
             _ => {}
         }
@@ -204,7 +217,13 @@ pub(crate) fn filter() -> Result<BpfProgram, BackendError> {
     let is = |argument: u8, value: u64| {
         SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
     };
-    rules.insert(SYS_connect, Vec::new());
+    for call in [SYS_connect, SYS_sendmmsg] {
+        rules.insert(call, Vec::new());
+    }
+    // Until the caller has the descriptor, who hands it over would wait for ever.
+    let flags = u64::from(HANDED_OVER.bits());
+    let others = SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, flags)?;
+    rules.insert(SYS_sendmsg, vec![SeccompRule::new(vec![others])?]);
     rules.insert(
         SYS_sendto,
         vec![SeccompRule::new(vec![SeccompCondition::new(
@@ -270,6 +289,8 @@ mod tests {
         }
         assert_eq!(call(SYS_write, [0; 6]), None);
         assert_eq!(call(SYS_connect, [3, 9, 16, 0, 0, 0]), Some(Call::Connect { address: 9, length: 16 }));
+        assert_eq!(call(SYS_sendmsg, [3, 9, 0, 0, 0, 0]), Some(Call::Send(vec![9])));
+        assert_eq!(call(SYS_sendmmsg, [3, 9, 2, 0, 0, 0]), Some(Call::Send(vec![9, 9 + 64])));
     }
 
     #[test]

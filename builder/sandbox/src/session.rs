@@ -20,6 +20,7 @@ use rustix::{
 };
 
 use crate::{
+    changed::Changed,
     channel::{Order, Report},
     error::SandboxError,
     executor::{End, Outcome},
@@ -110,19 +111,13 @@ fn watch(
     let mut received = Received::default();
     let mut cut = None;
     let mut deadline = begun + limits.time;
+    let mut changed = Changed::of(&order.specification, begun);
     while output.is_some() || errors.is_some() || reports.is_some() {
         let calls = listening.as_ref().map(|listening| listening.listener().as_fd());
         let sources = [fd(output.as_ref()), fd(errors.as_ref()), fd(reports.as_ref()), calls];
-        let ready = wait_until(deadline, sources).map_err(SandboxError::Watch)?;
-        let Some([output_is_ready, errors_are_ready, reports_are_ready, call_is_ready]) = ready else {
-            if cut.is_some() {
-                return Err(SandboxError::Watch(io::ErrorKind::TimedOut.into()));
-            }
-            cut = Some(End::OverTime);
-            child.kill().map_err(SandboxError::Watch)?;
-            deadline = Instant::now() + GRACE;
-            continue;
-        };
+        let wake = changed.next().filter(|_| cut.is_none()).map_or(deadline, |next| deadline.min(next));
+        let [output_is_ready, errors_are_ready, reports_are_ready, call_is_ready] =
+            wait_until(wake, sources).map_err(SandboxError::Watch)?;
         if output_is_ready != Readiness::Not {
             read_some(&mut output, &mut received.output).map_err(SandboxError::Watch)?;
         }
@@ -144,10 +139,25 @@ fn watch(
         {
             listening.hear()?;
         }
-        if cut.is_none() && is_over(&received, limits) {
-            cut = Some(End::OverOutput);
-            child.kill().map_err(SandboxError::Watch)?;
-            deadline = Instant::now() + GRACE;
+        // Each turn, for one who is never quiet is bounded too.
+        let is_late = Instant::now() >= deadline;
+        if cut.is_some() && is_late {
+            return Err(SandboxError::Watch(io::ErrorKind::TimedOut.into()));
+        }
+        if cut.is_none() {
+            cut = if is_late {
+                Some(End::OverTime)
+            } else if is_over(&received, limits) {
+                Some(End::OverOutput)
+            } else if changed.are_over().map_err(SandboxError::Watch)? {
+                Some(End::OverChanges)
+            } else {
+                None
+            };
+            if cut.is_some() {
+                child.kill().map_err(SandboxError::Watch)?;
+                deadline = Instant::now() + GRACE;
+            }
         }
         if cut.is_some() {
             // Only the end is waited for; what still comes is not kept.
@@ -167,24 +177,23 @@ fn fd<F: AsFd>(source: Option<&F>) -> Option<std::os::fd::BorrowedFd<'_>> {
     source.map(AsFd::as_fd)
 }
 
-/// Waits until one of them can be read or has ended; nothing when the deadline comes first.
+/// Waits until one of them can be read or has ended, or until that time.
 fn wait_until(
-    deadline: Instant,
+    time: Instant,
     sources: [Option<std::os::fd::BorrowedFd<'_>>; 4],
-) -> io::Result<Option<[Readiness; 4]>> {
-    let left = deadline.saturating_duration_since(Instant::now());
+) -> io::Result<[Readiness; 4]> {
+    let left = time.saturating_duration_since(Instant::now());
     let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
     let mut polled: Vec<_> =
         sources.iter().flatten().map(|source| PollFd::new(source, PollFlags::IN)).collect();
     match poll(&mut polled, Some(&timeout)) {
-        Ok(0) => return Ok(if left.is_zero() { None } else { Some([Readiness::Not; 4]) }),
+        Ok(0) | Err(Errno::INTR) => return Ok([Readiness::Not; 4]),
         Ok(_) => {}
-        Err(rustix::io::Errno::INTR) => return Ok(Some([Readiness::Not; 4])),
         Err(error) => return Err(error.into()),
     }
     let mut events = polled.iter().map(|polled| Readiness::of(polled.revents()));
     let ready = sources.map(|source| source.and_then(|_| events.next()).unwrap_or(Readiness::Not));
-    Ok(Some(ready))
+    Ok(ready)
 }
 
 /// Whether there is something to read.

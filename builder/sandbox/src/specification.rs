@@ -147,6 +147,8 @@ pub struct Limits {
     pub descriptors: u64,
     /// Bytes of each file that is written.
     pub file: u64,
+    /// Bytes of everything that was changed in a tree together, measured from time to time; more ends the sandbox.
+    pub changes: u64,
     /// Bytes of standard output and standard error together; one more ends the sandbox.
     pub output: u64,
     /// Processor time of each process, in whole seconds.
@@ -156,13 +158,15 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Bounds of a large build step: 8 GiB per process, 4,096 processes, files of 16 GiB, 64 MiB of output, one hour.
+    /// Bounds of a large build step: 8 GiB per process, 4,096 processes, files of 16 GiB, 16 GiB of changes, 64 MiB of
+    /// output, one hour.
     fn default() -> Self {
         Self {
             memory: 8 << 30,
             processes: 4096,
             descriptors: 4096,
             file: 16 << 30,
+            changes: 16 << 30,
             output: 64 << 20,
             processor: Duration::from_hours(1),
             time: Duration::from_hours(1),

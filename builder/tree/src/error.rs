@@ -78,6 +78,20 @@ pub enum InstallError {
         /// What would run.
         run: Box<ScriptRun>,
     },
+    /// A script was recorded in images of other architectures.
+    #[error("the {run} was recorded on {recorded}, and the image is for {}", run.architecture)]
+    OtherArchitecture {
+        /// What would run.
+        run: Box<ScriptRun>,
+        /// One of them.
+        recorded: Architecture,
+    },
+    /// Two recordings hold, and say different things.
+    #[error("the {run} has two recordings that hold, and they do not say the same")]
+    Ambiguous {
+        /// What would run.
+        run: Box<ScriptRun>,
+    },
     /// A recorded script has another text now.
     #[error("the {run} ({}) is not the one that was recorded ({recorded})", run.script)]
     ScriptChanged {
@@ -119,6 +133,12 @@ pub enum InstallError {
         run: Box<ScriptRun>,
         /// Why.
         source: AccountError,
+    },
+    /// Triggers start one another.
+    #[error("the {run} is started by triggers again and again")]
+    Triggers {
+        /// What would run.
+        run: Box<ScriptRun>,
     },
     /// A package cannot be read.
     #[error("a package cannot be read")]
@@ -189,14 +209,19 @@ pub struct ChangedRead {
     pub was: State,
     /// What is there.
     pub is: State,
+    /// A link on the way, where there was none.
+    pub link: Option<TreePath>,
     /// How many more paths have changed.
     pub more: usize,
 }
 
 impl fmt::Display for ChangedRead {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, was, is, more } = self;
-        write!(formatter, "{path}, which has changed: it is `{is}`, and was `{was}`")?;
+        let Self { path, was, is, link, more } = self;
+        match link {
+            Some(link) => write!(formatter, "{path}, which has changed: {link} above it is a link now")?,
+            None => write!(formatter, "{path}, which has changed: it is `{is}`, and was `{was}`")?,
+        }
         if *more > 0 { write!(formatter, ", and {more} more have changed") } else { Ok(()) }
     }
 }
@@ -228,10 +253,19 @@ impl InstallError {
             Self::NotRecorded { run }
             | Self::ScriptChanged { run, .. }
             | Self::ArgumentsChanged { run, .. }
+            | Self::Ambiguous { run }
             | Self::ReadChanged { run, .. } => Some(format!("bundle effects record {}", run.package)),
+            Self::OtherArchitecture { run, .. } => Some(format!(
+                "bundle effects record {}; on a machine that is {}",
+                run.package, run.architecture
+            )),
             Self::OnlyRecorded { run } => Some(format!(
                 "read the script and add it to the table of effects, or set `scripts = \"recorded\"` in [platform] of \
                  bundle.toml; without either, leave {} out of the recipe",
+                run.package
+            )),
+            Self::Triggers { run } => Some(format!(
+                "read the script of {} and add it to the table of effects, or leave it out of the recipe",
                 run.package
             )),
             Self::Undone { run, .. } => Some(format!(

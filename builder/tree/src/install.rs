@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 pub(crate) use relation::replaces;
 use runs::Installation;
-pub use runs::{RecordScriptsError, Recorder, UnknownRun, record_scripts, script_level, unknown_scripts};
+pub use runs::{
+    RecordScriptsError, Recorded, Recorder, UnknownRun, record_scripts, script_level, unknown_scripts,
+};
 pub use source::{SourceFile, place_sources};
 pub(crate) use unpack::place_of;
 

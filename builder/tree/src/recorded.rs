@@ -12,7 +12,7 @@ mod state;
 
 use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
 
-use bundles_release::lock::PackageName;
+use bundles_release::lock::{Architecture, PackageName};
 use registry_wire::Digest;
 
 pub(crate) use replay::Left;
@@ -42,6 +42,14 @@ impl ScriptName {
             Self::Preinst => "preinst",
             Self::Config => "config",
             Self::Postinst => "postinst",
+        }
+    }
+
+    /// What dpkg starts it with on a first installation.
+    pub(crate) fn arguments(self) -> Vec<String> {
+        match self {
+            Self::Preinst => vec!["install".to_owned()],
+            Self::Config | Self::Postinst => vec!["configure".to_owned(), String::new()],
         }
     }
 }
@@ -83,6 +91,8 @@ pub struct ScriptRun {
     pub arguments: Vec<String>,
     /// SHA-256 of its text.
     pub script: Digest,
+    /// That of the image; `all` where only a package is known that is for every one.
+    pub architecture: Architecture,
 }
 
 impl fmt::Display for ScriptRun {
@@ -117,6 +127,13 @@ pub struct Recording {
     pub changes: Vec<Change>,
     /// Triggers that it activated.
     pub triggers: Vec<String>,
+}
+
+impl Recording {
+    /// Whether another one says that the same was done.
+    pub(crate) fn is_same_outcome(&self, other: &Self) -> bool {
+        (&self.accounts, &self.changes, &self.triggers) == (&other.accounts, &other.changes, &other.triggers)
+    }
 }
 
 /// The recordings of a platform.
@@ -183,9 +200,13 @@ impl Recordings {
         self.by_package.get(package).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a script of a package was recorded, in whatever tree.
-    pub fn has(&self, package: &PackageName, name: ScriptName, script: Digest) -> bool {
-        self.of(package).iter().any(|one| one.run.name == name && one.run.script == script)
+    /// Whether a run was recorded, in whatever tree. One for every architecture counts if it was on any.
+    pub fn has(&self, run: &ScriptRun) -> bool {
+        let is_same = |one: &ScriptRun| {
+            let is_here = run.architecture.is_all() || one.architecture == run.architecture;
+            (one.name, one.script, &one.arguments) == (run.name, run.script, &run.arguments) && is_here
+        };
+        self.of(&run.package).iter().any(|one| is_same(&one.run))
     }
 
     /// What a script did, in every tree in which it was recorded; for people.
@@ -194,8 +215,9 @@ impl Recordings {
         let mut lines = Vec::new();
         for recording in self.of(package).iter().filter(of_script) {
             lines.push(format!(
-                "recorded in a sandbox of level {}, started with {}; looked at {} paths",
+                "recorded in a sandbox of level {} on {}, started with {}; looked at {} paths",
                 recording.sandbox,
+                recording.run.architecture,
                 told(&recording.run.arguments),
                 recording.reads.len()
             ));

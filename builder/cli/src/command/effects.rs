@@ -24,6 +24,10 @@ pub(crate) struct Arguments {
     verb: Verb,
 }
 
+/// What is meant by a script that counts as recorded.
+const RECORDED: &str = "recorded: text, arguments and architecture are those of now; whether all that a script looked at is as \
+                        it was, `bundle build` says\n";
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Say for each locked package how what its scripts do is known; fail if one of them is not known.
@@ -162,7 +166,11 @@ fn audit(arguments: &Audit, context: &Context) -> Result<(), CommandError> {
         }
         let counts: Vec<String> =
             document.counts.iter().map(|(level, count)| format!("{count} {level}")).collect();
-        lines + &format!("{} packages: {}\n", document.packages.len(), counts.join(", "))
+        lines.extend([format!("{} packages: {}\n", document.packages.len(), counts.join(", "))]);
+        if document.counts["recorded"] > 0 {
+            lines.push_str(RECORDED);
+        }
+        lines
     };
     context.report.result(&document, lines).of_kind(Kind::Machine)?;
     match document.packages.iter().find(|package| package.level() == Some(Level::Unknown)) {

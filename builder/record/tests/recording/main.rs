@@ -19,7 +19,7 @@ mod listing;
 #[path = "../../../tree/tests/oracle/system.rs"]
 mod system;
 
-mod accounts;
+mod essential;
 mod real;
 mod table;
 

@@ -36,6 +36,8 @@ fn equals_dpkgs(system: &System, set: &[&str], unknown: &[&str]) {
         let wanted = package.parse().unwrap();
         let made = record_scripts(packages, payloads, &options, &wanted, &mut recorder)
             .unwrap_or_else(|error| panic!("{package}: {}", chain(&error)));
+        assert!(made.missing.is_none(), "{package}: {:?}", made.missing);
+        let made = made.recordings;
         assert!(!made.is_empty(), "{package}");
         all.extend(made);
         recordings = through_files(&all, folder.path());

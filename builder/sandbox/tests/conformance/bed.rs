@@ -95,6 +95,7 @@ impl Bed {
             processes: 64,
             descriptors: 64,
             file: 4 << 20,
+            changes: 4 << 20,
             output: 64 << 10,
             processor: std::time::Duration::from_secs(20),
             time: std::time::Duration::from_mins(1),

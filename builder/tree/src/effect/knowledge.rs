@@ -10,7 +10,7 @@ use super::{
     table::{self, Parameters},
     verb::Verb,
 };
-use crate::{Package, Recordings, ScriptName};
+use crate::{Package, Recordings, ScriptName, ScriptRun};
 
 /// The scripts of a package that dpkg runs on a first installation, and the one that debconf runs.
 const SCRIPTS: [ScriptName; 3] = [ScriptName::Preinst, ScriptName::Postinst, ScriptName::Config];
@@ -92,6 +92,13 @@ pub fn script_knowledge(package: &Package, recordings: &Recordings) -> Vec<Scrip
     scripts_of(package)
         .map(|(script, text)| {
             let digest = Digest::of(text.as_bytes());
+            let run = ScriptRun {
+                package: package.name.clone(),
+                name: script,
+                arguments: script.arguments(),
+                script: digest,
+                architecture: package.architecture.clone(),
+            };
             match know(script, text, &package.architecture) {
                 Ok(known) => ScriptKnowledge {
                     script,
@@ -101,7 +108,7 @@ pub fn script_knowledge(package: &Package, recordings: &Recordings) -> Vec<Scrip
                     nothing: known.nothing,
                     unknown: Vec::new(),
                 },
-                Err(_) if recordings.has(&package.name, script, digest) => ScriptKnowledge {
+                Err(_) if recordings.has(&run) => ScriptKnowledge {
                     script,
                     digest,
                     level: Level::Recorded,

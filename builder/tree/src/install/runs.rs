@@ -1,9 +1,15 @@
 //! The scripts that dpkg would run, one after the other, and what becomes of the unknown ones.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use builder_inputs::allocate_accounts;
-use bundles_release::{lock::PackageName, sbom::ScriptLevel};
+use bundles_release::{
+    lock::{Architecture, PackageName},
+    sbom::ScriptLevel,
+};
 use registry_wire::Digest;
 
 use super::{InstallOptions, unpack};
@@ -69,6 +75,16 @@ pub enum RecordScriptsError<E: std::error::Error + 'static> {
     Recorder(E),
 }
 
+/// What was recorded of a package.
+#[derive(Debug)]
+pub struct Recorded {
+    /// Its runs, in their order.
+    pub recordings: Vec<Recording>,
+    /// Why there may be more of them: a script of another package comes before, and it is not recorded. That one may wait
+    /// for these.
+    pub missing: Option<Box<InstallError>>,
+}
+
 /// Runs the unknown scripts of one package, each in the tree that it would find, and says what they did. Other unknown
 /// scripts that come before must have been recorded.
 pub fn record_scripts<R: Recorder>(
@@ -77,7 +93,7 @@ pub fn record_scripts<R: Recorder>(
     options: &InstallOptions<'_>,
     wanted: &PackageName,
     recorder: &mut R,
-) -> Result<Vec<Recording>, RecordScriptsError<R::Error>>
+) -> Result<Recorded, RecordScriptsError<R::Error>>
 where
     R::Error: std::error::Error + 'static,
 {
@@ -85,7 +101,7 @@ where
     let mut installation = Installation::begin(packages, payloads, options).map_err(failed)?;
     let mut recordings = Vec::new();
     let is_wanted = |run: &ScriptRun| run.package == *wanted;
-    while let Some(step) = installation.next() {
+    while let Some(step) = installation.next().map_err(failed)? {
         match step {
             Step::Known(at) => installation.apply(at).map_err(failed)?,
             Step::Unknown(pending) if is_wanted(&pending.run) => {
@@ -104,34 +120,38 @@ where
             }
             // What comes after the last of the wanted ones is not needed.
             Step::Unknown(pending) => {
-                if !installation.comes_later(is_wanted) {
+                if !installation.comes_later(&pending, is_wanted) {
                     break;
                 }
-                if let Err(error) = installation.replay_recorded(&pending) {
-                    // Both wait for each other's triggers: what there is holds, and is said.
-                    let is_trigger = pending.run.arguments.first().is_some_and(|first| first == "triggered");
-                    return if is_trigger && !recordings.is_empty() {
-                        Ok(recordings)
-                    } else {
-                        Err(failed(error))
-                    };
+                match installation.replay_recorded(&pending) {
+                    Ok(()) => {}
+                    Err(error) if recordings.is_empty() => return Err(failed(error)),
+                    Err(error) => return Ok(Recorded { recordings, missing: Some(Box::new(error)) }),
                 }
             }
         }
     }
-    Ok(recordings)
+    Ok(Recorded { recordings, missing: None })
 }
+
+/// What dpkg starts a postinst with for triggers, before their names.
+const TRIGGERED: &str = "triggered";
+/// How often triggers start one script; more of them would never end.
+const TRIGGERED_LIMIT: usize = 8;
 
 /// An image while scripts are gone through.
 pub(super) struct Installation<'a> {
     image: Image<'a>,
     planned: Vec<Planned<'a>>,
+    /// What the image is for; none if each of its packages is for every architecture.
+    architecture: Option<&'a Architecture>,
     /// The next of them.
     next: usize,
     /// What triggers are activated, and by the package at which place.
     activated: BTreeSet<(String, usize)>,
-    /// The next package whose triggers are looked at, once all scripts are through.
-    next_triggered: usize,
+    /// Triggers that an unknown postinst was started for, by the place of its package; as often as it was.
+    seen_to: BTreeSet<(usize, String)>,
+    triggered: BTreeMap<usize, usize>,
 }
 
 /// What comes next.
@@ -184,12 +204,21 @@ impl<'a> Installation<'a> {
             unpack::unpack(&mut image, package)?;
         }
         let activated = activated(packages);
-        Ok(Self { image, planned, next: 0, activated, next_triggered: 0 })
+        let architecture = packages.iter().map(|package| &package.architecture).find(|one| !one.is_all());
+        Ok(Self {
+            image,
+            planned,
+            architecture,
+            next: 0,
+            activated,
+            seen_to: BTreeSet::new(),
+            triggered: BTreeMap::new(),
+        })
     }
 
     /// Goes through all scripts; the first that is neither known nor recorded is an error.
     pub(super) fn run(mut self) -> Result<Image<'a>, InstallError> {
-        while let Some(step) = self.next() {
+        while let Some(step) = self.next()? {
             match step {
                 Step::Known(at) => self.apply(at)?,
                 Step::Unknown(pending) => self.replay_recorded(&pending)?,
@@ -203,62 +232,78 @@ impl<'a> Installation<'a> {
     }
 
     /// The next script that would run.
-    fn next(&mut self) -> Option<Step<'a>> {
+    fn next(&mut self) -> Result<Option<Step<'a>>, InstallError> {
         if let Some(script) = self.planned.get(self.next) {
             let at = self.next;
             self.next += 1;
-            return Some(match &script.what {
+            return Ok(Some(match &script.what {
                 What::Known(_) => Step::Known(at),
-                What::Unknown { .. } => Step::Unknown(pending(script, arguments_of(script.name))),
-            });
+                What::Unknown { .. } => {
+                    Step::Unknown(pending(script, script.name.arguments(), self.architecture))
+                }
+            }));
         }
-        self.next_trigger().map(Step::Unknown)
+        Ok(self.next_trigger()?.map(Step::Unknown))
     }
 
-    /// The next unknown postinst that a trigger starts once more. What known ones do for triggers, they do anyway.
-    fn next_trigger(&mut self) -> Option<Pending<'a>> {
-        while let Some(package) = self.image.packages.get(self.next_triggered) {
-            let place = self.next_triggered;
-            self.next_triggered += 1;
-            let script = self.planned.iter().find(|script| {
-                script.place == place
-                    && script.name == ScriptName::Postinst
-                    && matches!(script.what, What::Unknown { .. })
-            });
-            let Some(script) = script else { continue };
-            let names = triggers(package, &["interest", "interest-await", "interest-noawait"]);
-            let is_activated =
-                |name: &String| self.activated.iter().any(|(other, by)| other == name && *by > place);
-            let is_touched = |name: &String| {
-                let Ok(path) = name.parse::<TreePath>() else { return false };
-                let later = self.image.packages.iter().skip(place + 1);
-                name.starts_with('/')
-                    && later
-                        .flat_map(|package| &package.members)
-                        .any(|member| member.path.is_below(&path) || member.path == path)
-            };
-            let found: Vec<String> =
-                names.into_iter().filter(|name| is_activated(name) || is_touched(name)).collect();
-            if !found.is_empty() {
-                return Some(pending(script, vec!["triggered".to_owned(), found.join(" ")]));
-            }
+    /// The next unknown postinst that a trigger starts once more, until nothing waits. What known ones do for triggers, they do
+    /// anyway.
+    fn next_trigger(&mut self) -> Result<Option<Pending<'a>>, InstallError> {
+        let of = |script: &Planned<'_>| {
+            let names = self.waiting_for(script);
+            (!names.is_empty()).then_some((script.place, names))
+        };
+        let Some((place, names)) = self.planned.iter().find_map(of) else { return Ok(None) };
+        let arguments = vec![TRIGGERED.to_owned(), names.join(" ")];
+        self.seen_to.extend(names.into_iter().map(|name| (place, name)));
+        let count = self.triggered.entry(place).or_default();
+        *count += 1;
+        let is_over = *count > TRIGGERED_LIMIT;
+        let script = self.planned.iter().find(|script| script.place == place && is_unknown_postinst(script));
+        let pending = script.map(|script| pending(script, arguments, self.architecture));
+        match pending {
+            Some(pending) if is_over => Err(InstallError::Triggers { run: Box::new(pending.run) }),
+            pending => Ok(pending),
         }
-        None
     }
 
-    /// Whether a script of which that is true is still to come.
-    fn comes_later(&self, is_wanted: impl Fn(&ScriptRun) -> bool) -> bool {
-        let left = self.planned[self.next.min(self.planned.len())..].iter();
+    /// The triggers that a script is to be started for and was not yet.
+    fn waiting_for(&self, script: &Planned<'_>) -> Vec<String> {
+        if !is_unknown_postinst(script) {
+            return Vec::new();
+        }
+        let place = script.place;
+        let is_activated =
+            |name: &String| self.activated.iter().any(|(other, by)| other == name && *by > place);
+        let is_touched = |name: &String| {
+            let Ok(path) = name.parse::<TreePath>() else { return false };
+            let later = self.image.packages.iter().skip(place + 1);
+            name.starts_with('/')
+                && later
+                    .flat_map(|package| &package.members)
+                    .any(|member| member.path.is_below(&path) || member.path == path)
+        };
+        let is_new = |name: &String| !self.seen_to.contains(&(place, name.clone()));
+        let names = interests(script.package).into_iter();
+        names.filter(|name| is_new(name) && (is_activated(name) || is_touched(name))).collect()
+    }
+
+    /// Whether a script of which that is true is still to come, from this one on.
+    fn comes_later(&self, now: &Pending<'_>, is_wanted: impl Fn(&ScriptRun) -> bool) -> bool {
         let unknown = |script: &&Planned<'_>| matches!(script.what, What::Unknown { .. });
-        let runs = left.filter(unknown).map(|script| pending(script, Vec::new()).run);
-        let triggered = self.image.packages.iter().skip(self.next_triggered).filter(|package| {
-            !triggers(package, &["interest", "interest-await", "interest-noawait"]).is_empty()
-        });
-        let mut triggered = triggered.filter_map(|package| {
-            self.planned.iter().find(|script| script.package.name == package.name && unknown(script))
-        });
-        runs.into_iter().any(|run| is_wanted(&run))
-            || triggered.any(|script| is_wanted(&pending(script, Vec::new()).run))
+        let is_wanted = |script: &Planned<'a>| is_wanted(&pending(script, Vec::new(), self.architecture).run);
+        let left = &self.planned[self.next.min(self.planned.len())..];
+        // Until all packages are configured, anything may be activated.
+        let is_triggered = now.run.arguments.first().is_some_and(|first| first == TRIGGERED);
+        let may_wait = |script: &Planned<'_>| {
+            if is_triggered {
+                !self.waiting_for(script).is_empty()
+            } else {
+                is_unknown_postinst(script) && !interests(script.package).is_empty()
+            }
+        };
+        left.iter().filter(unknown).any(&is_wanted)
+            || self.planned.iter().filter(|script| may_wait(script)).any(&is_wanted)
     }
 
     fn apply(&mut self, at: usize) -> Result<(), InstallError> {
@@ -295,8 +340,12 @@ impl<'a> Installation<'a> {
     }
 
     fn replay(&mut self, pending: &Pending<'a>, recording: &Recording) -> Result<(), InstallError> {
-        self.activated.extend(recording.triggers.iter().map(|name| (name.clone(), usize::MAX)));
-        let Pending { package, run, .. } = pending;
+        let Pending { package, run, place, .. } = pending;
+        for name in &recording.triggers {
+            self.activated.insert((name.clone(), usize::MAX));
+            // Who was started for it is to be started again, but for who does it himself.
+            self.seen_to.retain(|(of, seen)| seen != name || of == place);
+        }
         self.image.replay(package, recording).map_err(|source| effect(package, run.name, source))
     }
 
@@ -314,23 +363,20 @@ fn effect(package: &Package, name: ScriptName, source: crate::EffectError) -> In
     InstallError::Effect { package: package.name.clone(), script: name.as_str(), source }
 }
 
-fn pending<'a>(script: &Planned<'a>, arguments: Vec<String>) -> Pending<'a> {
+fn pending<'a>(
+    script: &Planned<'a>,
+    arguments: Vec<String>,
+    architecture: Option<&Architecture>,
+) -> Pending<'a> {
     let (digest, parts) = match &script.what {
         What::Unknown { digest, parts } => (*digest, parts.clone()),
         What::Known(_) => (Digest::of(b""), Vec::new()),
     };
     let (package, name) = (script.package, script.name);
-    let run = ScriptRun { package: package.name.clone(), name, arguments, script: digest };
+    let architecture = architecture.unwrap_or(&package.architecture).clone();
+    let run = ScriptRun { package: package.name.clone(), name, arguments, script: digest, architecture };
     let text = package.control_text(name.as_str()).unwrap_or_default();
     Pending { run, place: script.place, package, text, parts }
-}
-
-/// What dpkg starts a script with on a first installation.
-fn arguments_of(name: ScriptName) -> Vec<String> {
-    match name {
-        ScriptName::Preinst => vec!["install".to_owned()],
-        ScriptName::Config | ScriptName::Postinst => vec!["configure".to_owned(), String::new()],
-    }
 }
 
 /// All scripts in the order in which they would run: all preinsts, then all packages are configured.
@@ -366,6 +412,15 @@ fn activated(packages: &[Package]) -> BTreeSet<(String, usize)> {
     packages.iter().enumerate().flat_map(of).collect()
 }
 
+fn is_unknown_postinst(script: &Planned<'_>) -> bool {
+    script.name == ScriptName::Postinst && matches!(script.what, What::Unknown { .. })
+}
+
+/// The triggers that start a package's postinst.
+fn interests(package: &Package) -> Vec<String> {
+    triggers(package, &["interest", "interest-await", "interest-noawait"])
+}
+
 /// The names after these directives in a package's file of triggers.
 fn triggers(package: &Package, directives: &[&str]) -> Vec<String> {
     let text = package.control_text("triggers").unwrap_or_default();
@@ -398,8 +453,8 @@ pub fn script_level(package: &Package) -> ScriptLevel {
 pub fn unknown_scripts(packages: &[Package], recordings: &Recordings) -> Vec<(ScriptRun, InstallError)> {
     let unknown = plan(packages).into_iter().filter(|script| matches!(script.what, What::Unknown { .. }));
     unknown
-        .map(|script| pending(&script, arguments_of(script.name)))
-        .filter(|pending| !recordings.has(&pending.run.package, pending.run.name, pending.run.script))
+        .map(|script| pending(&script, script.name.arguments(), None))
+        .filter(|pending| !recordings.has(&pending.run))
         .map(|pending| (pending.run.clone(), pending.unknown()))
         .collect()
 }

@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{Capabilities, Content, TreePath};
 
+/// Whose links are unless something else is said.
+pub(super) const ROOT: &str = "root:root";
+
 /// A path that is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -40,6 +43,8 @@ pub enum Outcome {
     Link {
         /// Its target as written.
         target: String,
+        /// `user:group`, by name where there is one.
+        owner: String,
     },
 }
 
@@ -59,7 +64,10 @@ impl fmt::Display for Change {
                     None => Ok(()),
                 }
             }
-            Outcome::Link { target } => write!(formatter, "link {path} -> {target}"),
+            Outcome::Link { target, owner } => {
+                write!(formatter, "link {path} -> {target}")?;
+                if owner == ROOT { Ok(()) } else { write!(formatter, " {owner}") }
+            }
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
-use bundles_release::lock::PackageName;
+use bundles_release::lock::{Architecture, PackageName};
 use registry_wire::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountEffects, Change, Outcome, Recording, ScriptName, ScriptRun, State};
+use super::{AccountEffects, Change, Outcome, Recording, ScriptName, ScriptRun, State, change::ROOT};
 use crate::{Capabilities, Content, TreePath, effect::Verb};
 
 /// The form of the file.
@@ -60,6 +60,8 @@ struct ScriptDocument {
     name: ScriptName,
     arguments: Vec<String>,
     script: Digest,
+    /// That of the image.
+    architecture: Architecture,
     sandbox: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     triggers: Vec<String>,
@@ -111,6 +113,7 @@ pub(super) fn write(package: &PackageName, recordings: &[Recording]) -> Stored {
             name: recording.run.name,
             arguments: recording.run.arguments.clone(),
             script: recording.run.script,
+            architecture: recording.run.architecture.clone(),
             sandbox: recording.sandbox.clone(),
             triggers: recording.triggers.clone(),
             account: recording.accounts.verbs().to_vec(),
@@ -152,8 +155,9 @@ fn change_document(change: &Change, contents: &mut BTreeMap<String, Content>) ->
             document.kind = Kind::Directory;
             (document.mode, document.owner) = (octal(*mode), Some(owner.clone()));
         }
-        Outcome::Link { target } => {
+        Outcome::Link { target, owner } => {
             (document.kind, document.target) = (Kind::Link, Some(target.clone()));
+            document.owner = Some(owner.clone()).filter(|owner| owner != ROOT);
         }
         Outcome::File { mode, owner, content, capabilities } => {
             document.kind = Kind::File;
@@ -200,6 +204,7 @@ pub(super) fn parse(text: &str, folder: &Path) -> Result<Vec<Recording>, Recordi
                 name: script.name,
                 arguments: script.arguments,
                 script: script.script,
+                architecture: script.architecture,
             },
             sandbox: script.sandbox,
             reads: script.reads,
@@ -230,7 +235,8 @@ fn of_document(change: ChangeDocument, folder: &Path) -> Result<Change, Recordin
         }
         Kind::Link => {
             let target = change.target.filter(|target| !target.is_empty());
-            Outcome::Link { target: target.ok_or_else(|| wrong("it has no target"))? }
+            let owner = change.owner.clone().unwrap_or_else(|| ROOT.to_owned());
+            Outcome::Link { target: target.ok_or_else(|| wrong("it has no target"))?, owner }
         }
         Kind::File => {
             let (mode, owner) = permissions()?;
@@ -271,6 +277,7 @@ mod tests {
                 name: ScriptName::Postinst,
                 arguments: vec!["configure".into(), String::new()],
                 script: Digest::of(b"script"),
+                architecture: "arm64".parse().unwrap(),
             },
             sandbox: "full".into(),
             reads: BTreeMap::from([
@@ -283,7 +290,8 @@ mod tests {
                 change("/b", Outcome::Directory { mode: 0o1777, owner: "root:7".into() }),
                 change("/b/text", file(Content::bytes(*b"one\n\"two\"\n"), None)),
                 change("/b/binary", file(Content::bytes([0, 1, 2]), "cap_chown+ep".parse().ok())),
-                change("/c", Outcome::Link { target: "../b".into() }),
+                change("/c", Outcome::Link { target: "../b".into(), owner: "root:root".into() }),
+                change("/d", Outcome::Link { target: "../b".into(), owner: "mail:7".into() }),
             ],
             triggers: vec!["ldconfig".into()],
         }
@@ -304,10 +312,21 @@ mod tests {
         assert_eq!(read, std::slice::from_ref(&wanted));
         // It is read as people write: a text on lines of its own.
         assert!(stored.text.contains("one\n\"two\"\n"), "{}", stored.text);
-        let mut recordings = Recordings::none();
-        recordings.add(wanted);
-        let identity = |name: &str| recordings.identity(std::iter::once(name.parse().unwrap()));
-        assert_ne!(identity("one"), identity("two"));
+        let identity = |recordings: &Recordings, names: &[&str]| {
+            recordings.identity(names.iter().map(|name| name.parse().unwrap()))
+        };
+        let of = |recording: Recording| {
+            let mut recordings = Recordings::none();
+            recordings.add(recording);
+            recordings
+        };
+        // Only what is recorded of these packages counts, and all of that.
+        let (none, one) = (Recordings::none(), of(wanted.clone()));
+        assert_eq!(identity(&one, &["two"]), identity(&none, &["two"]));
+        assert_ne!(identity(&one, &["one"]), identity(&none, &["one"]));
+        let mut other = wanted;
+        other.reads.insert(path("/etc/more"), State::Absent);
+        assert_ne!(identity(&of(other), &["one"]), identity(&one, &["one"]));
     }
 
     #[test]

@@ -21,43 +21,69 @@ impl Recordings {
     ) -> Result<&Recording, InstallError> {
         let named: Vec<&Recording> =
             self.of(&run.package).iter().filter(|one| one.run.name == run.name).collect();
-        let of_script: Vec<&Recording> =
-            named.iter().copied().filter(|one| one.run.script == run.script).collect();
         let Some(first) = named.first() else {
             return Err(InstallError::NotRecorded { run: Box::new(run.clone()) });
         };
+        let here: Vec<&Recording> =
+            named.iter().copied().filter(|one| one.run.architecture == run.architecture).collect();
+        let Some(first_here) = here.first() else {
+            let recorded = first.run.architecture.clone();
+            return Err(InstallError::OtherArchitecture { run: Box::new(run.clone()), recorded });
+        };
+        let of_script: Vec<&Recording> =
+            here.iter().copied().filter(|one| one.run.script == run.script).collect();
         let Some(same) = of_script.first() else {
-            let recorded = first.run.script;
+            let recorded = first_here.run.script;
             return Err(InstallError::ScriptChanged { run: Box::new(run.clone()), recorded });
         };
-        let mut of_arguments = of_script.iter().copied().filter(|one| one.run.arguments == run.arguments);
-        if of_arguments.clone().next().is_none() {
+        let of_arguments: Vec<&Recording> =
+            of_script.iter().copied().filter(|one| one.run.arguments == run.arguments).collect();
+        if of_arguments.is_empty() {
             let recorded = told(&same.run.arguments);
             return Err(InstallError::ArgumentsChanged { run: Box::new(run.clone()), recorded });
         }
         let mut nearest: Option<(usize, InstallError)> = None;
-        for recording in of_arguments.by_ref() {
+        let mut found: Option<&Recording> = None;
+        for recording in of_arguments {
             let (mut count, mut first) = (0, None);
             for (path, was) in &recording.reads {
                 let is = State::of(before, payloads, path, was.seen()).map_err(|source| {
                     let source = EffectError::Payload { path: path.clone(), source };
                     InstallError::Effect { package: run.package.clone(), script: run.name.as_str(), source }
                 })?;
-                if is != *was {
+                let link = link_before(before, recording, path);
+                if is != *was || link.is_some() {
                     count += 1;
-                    first.get_or_insert((path, was, is));
+                    first.get_or_insert((path, was, is, link));
                 }
             }
-            let Some((path, was, is)) = first else { return Ok(recording) };
+            let Some((path, was, is, link)) = first else {
+                match found {
+                    Some(other) if !other.is_same_outcome(recording) => {
+                        return Err(InstallError::Ambiguous { run: Box::new(run.clone()) });
+                    }
+                    _ => found = Some(recording),
+                }
+                continue;
+            };
             if nearest.as_ref().is_none_or(|(least, _)| count < *least) {
-                let change = ChangedRead { path: path.clone(), was: was.clone(), is, more: count - 1 };
+                let change = ChangedRead { path: path.clone(), was: was.clone(), is, link, more: count - 1 };
                 let (run, change) = (Box::new(run.clone()), Box::new(change));
                 nearest = Some((count, InstallError::ReadChanged { run, change }));
             }
         }
-        Err(nearest
-            .map_or_else(|| InstallError::NotRecorded { run: Box::new(run.clone()) }, |(_, error)| error))
+        let none = || InstallError::NotRecorded { run: Box::new(run.clone()) };
+        found.ok_or_else(|| nearest.map_or_else(none, |(_, error)| error))
     }
+}
+
+/// The link on the way to a path that was looked at where there was none: the script would be led elsewhere. One that the
+/// script itself looked at, and then put something else in place of, is compared as such.
+fn link_before(before: &Tree, recording: &Recording, path: &TreePath) -> Option<TreePath> {
+    let above = std::iter::successors(path.parent(), TreePath::parent);
+    let mut links =
+        above.filter(|above| before.get(above).is_some_and(|entry| matches!(entry.kind, Kind::Symlink(_))));
+    links.find(|link| !matches!(recording.reads.get(link), Some(State::Link(_))))
 }
 
 impl Image<'_> {
@@ -91,7 +117,7 @@ impl Image<'_> {
                 let content = if content.length() == 0 { Content::bytes([]) } else { content.clone() };
                 (Kind::File { content, linked: false }, *mode, owner.as_str(), *capabilities)
             }
-            Outcome::Link { target } => (Kind::Symlink(target.clone()), 0o777, "root:root", None),
+            Outcome::Link { target, owner } => (Kind::Symlink(target.clone()), 0o777, owner.as_str(), None),
         };
         let taken = || EffectError::Taken { path: path.clone() };
         let parent = path.parent().ok_or_else(taken)?;

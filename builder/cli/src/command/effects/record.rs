@@ -6,7 +6,10 @@ use builder_build::{Builder, ImageRequest};
 use builder_recipe::ImagePlatform;
 use builder_record::{Machine, RecordError, ScriptRecorder};
 use builder_sandbox::Own;
-use builder_tree::{InstallOptions, RecordScriptsError, Recording, record_scripts};
+use builder_tree::{
+    InstallError, InstallOptions, Package, RecordScriptsError, Recording, Recordings, record_scripts,
+    unknown_scripts,
+};
 use bundles_objects::ServiceName;
 use bundles_release::lock::{Lock, PackageName};
 use clap::Args;
@@ -86,7 +89,11 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
     let mut lock = folder.fresh_lock()?;
     let package = &arguments.package;
     let recipes = recipes_with(&folder, &lock, package)?;
-    let others = folder.recordings()?.without(package);
+    let (others, earlier) = folder.recordings_beside(package)?;
+    // Those of other machines stay as they are.
+    let here = HERE.architecture();
+    let (replaced, kept): (Vec<_>, Vec<_>) =
+        earlier.into_iter().partition(|recording| recording.run.architecture == here);
     let store = context.open_store()?;
     let mut recordings: Vec<Recording> = Vec::new();
     // Contents lie in temporary folders until they are written.
@@ -110,6 +117,21 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
         let hint = "record on a machine of the image's platform, or read the script and add it to the table of effects";
         return Err(CommandError::new(Kind::Input, error).hint(hint));
     }
+    let is_unknown = |packages: &[Package]| {
+        let unknown = unknown_scripts(packages, &Recordings::none());
+        unknown.iter().any(|(run, _)| run.package == *package)
+    };
+    built.retain(|(_, (packages, _))| is_unknown(packages));
+    if built.is_empty() {
+        let document = Document { file: None, runs: Vec::new() };
+        let mut line = format!("every script of {package} is declared; there is nothing to record\n");
+        if !replaced.is_empty() {
+            let file = folder.write_recordings(package, &kept)?;
+            let what = if kept.is_empty() { "removed" } else { "written, with what other machines recorded" };
+            line.push_str(&format!("{}: {what}\n", file.display()));
+        }
+        return context.report.result(&document, || line).of_kind(Kind::Machine);
+    }
     let mut machines = Vec::new();
     for (request, _) in &built {
         machines.push(Machine {
@@ -119,6 +141,9 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
         });
     }
     let mut recorders = Vec::new();
+    let mut missing = None;
+    let progress = Progress::new(context.report);
+    let builder = Builder::new(&store, &progress);
     for ((request, (packages, payloads)), machine) in built.iter().zip(&machines) {
         context.report.note(&format!("recording the scripts of {package} in image {}", request.name));
         let mut recorder = ScriptRecorder::new(machine, payloads);
@@ -127,21 +152,19 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
             epoch: request.epoch,
             recordings: &request.recordings,
         };
-        let made = record_scripts(packages, payloads, &options, package, &mut recorder)
-            .map_err(|error| of_record(error, &folder))?;
-        for recording in made {
-            if !recordings.contains(&recording) {
-                recordings.push(recording);
-            }
+        let made = record_scripts(packages, payloads, &options, package, &mut recorder);
+        let made = made.map_err(|error| {
+            let damage = builder.without_damage(&error);
+            damage.map_or_else(|| of_record(error, &folder), images::of_damage)
+        })?;
+        missing = missing.or(made.missing);
+        for recording in made.recordings {
+            add(&mut recordings, recording, &folder)?;
         }
         recorders.push(recorder);
     }
-    if recordings.is_empty() {
-        let document = Document { file: None, runs: Vec::new() };
-        let line = || format!("every script of {package} is declared; there is nothing to record\n");
-        return context.report.result(&document, line).of_kind(Kind::Machine);
-    }
-    let file = folder.write_recordings(package, &recordings)?;
+    let all: Vec<Recording> = recordings.iter().chain(&kept).cloned().collect();
+    let file = folder.write_recordings(package, &all)?;
     allocate(&folder, &mut lock, &recordings)?;
     let document = Document { file: Some(file), runs: recordings.iter().map(RunDocument::of).collect() };
     let lines = || {
@@ -152,7 +175,59 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
         });
         file.chain(runs).collect()
     };
-    context.report.result(&document, lines).of_kind(Kind::Machine)
+    context.report.result(&document, lines).of_kind(Kind::Machine)?;
+    match missing {
+        None => Ok(()),
+        Some(error) => Err(of_missing(*error, package, &folder)),
+    }
+}
+
+/// What was recorded is written, and there may be more to record.
+fn of_missing(source: InstallError, package: &PackageName, folder: &PlatformFolder) -> CommandError {
+    let again = folder.command(&format!("effects record {package}"));
+    let hint = match source.hint() {
+        Some(hint) => format!("{}; then again {again}", of_platform(&hint, folder)),
+        None => again,
+    };
+    CommandError::new(Kind::Input, Missing { package: package.clone(), source }).hint(hint)
+}
+
+/// A package of which not all runs could be recorded.
+#[derive(Debug, thiserror::Error)]
+#[error("not all that scripts of {package} do is recorded: what comes before the rest of it is not known")]
+struct Missing {
+    package: PackageName,
+    source: InstallError,
+}
+
+/// Adds what was recorded in one image to what was in others. It may be the same, and must not be something else where a
+/// build could not tell which.
+fn add(
+    recordings: &mut Vec<Recording>,
+    recording: Recording,
+    folder: &PlatformFolder,
+) -> Result<(), CommandError> {
+    let package = &recording.run.package;
+    let text = |recording: &Recording| Recordings::store(package, std::slice::from_ref(recording)).text;
+    let found = recordings.iter().find(|known| known.run == recording.run && known.reads == recording.reads);
+    match found {
+        None => recordings.push(recording),
+        Some(known) if text(known) == text(&recording) => {}
+        Some(_) => {
+            let error = format!(
+                "the {} did different things in two images, though all that it looked at is the same in both",
+                recording.run
+            );
+            let hint = format!(
+                "leave {package} out of one of the recipes, or read its {} and add it to the table of effects; {} \
+                 shows what is not known",
+                recording.run.name,
+                folder.command(&format!("effects show {package}"))
+            );
+            return Err(CommandError::new(Kind::Input, error).hint(hint));
+        }
+    }
+    Ok(())
 }
 
 fn is_for_here(request: &ImageRequest) -> bool {

@@ -1,8 +1,8 @@
-//! What scripts do to accounts, with Debian's own programs for them.
+//! Scripts that call programs of the essential set of Debian and adduser.
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use builder_tree::{Content, Kind, Tree};
+use builder_tree::{Content, Kind, Recordings, Tree};
 
 use crate::{
     EPOCH,
@@ -75,4 +75,60 @@ fn accounts_that_were_there_stay() {
         let error = bed.record(&format!("{SHELL}{script}\n")).expect_err(script);
         assert!(error.contains(expected), "{script}: {error}");
     }
+}
+
+#[test]
+fn attributes_are_no_effect() {
+    let mut bed = bed();
+    // setxattr(2), for which there is no program.
+    let number = if cfg!(target_arch = "x86_64") { 188 } else { 5 };
+    let script = format!(
+        "{SHELL}cp /bin/true /srv/own\n\
+         perl -e 'my @all = (\"/srv/own\", \"user.own\", \"x\"); syscall({number}, @all, 1, 0) == 0 or die $!'\n"
+    );
+    let error = bed.record(&script).unwrap_err();
+    assert!(error.contains("left the attribute user.own at /srv/own, which an image cannot hold"), "{error}");
+}
+
+#[test]
+fn triggers_start_scripts_until_none_waits() {
+    let mut bed = bed();
+    let own = format!("{SHELL}[ \"$1\" = configure ] || echo \"$2\" > /var/own-triggered\n");
+    let late = format!("{SHELL}[ \"$1\" = configure ] || dpkg-trigger --no-await own-trigger\n");
+    let mut packages =
+        bed.packages("one", &[("postinst", &own), ("triggers", "interest-noawait own-trigger\n")]);
+    // One that is triggered later, and starts the first one again; and one that triggers it.
+    for (name, triggers, script) in [
+        ("own-late", "interest-noawait late-trigger\n", Some(late)),
+        ("own-last", "activate-noawait late-trigger\n", None),
+    ] {
+        let mut package = packages.last().unwrap().clone();
+        package.name = name.parse().unwrap();
+        package.members.clear();
+        let control = package.control.get_mut("control").unwrap();
+        control.text = format!("Package: {name}\nVersion: 1\nArchitecture: amd64\n");
+        package.control.get_mut("triggers").unwrap().text = triggers.to_owned();
+        match script {
+            Some(text) => package.control.get_mut("postinst").unwrap().text = text,
+            None => drop(package.control.remove("postinst")),
+        }
+        packages.push(package);
+    }
+    let mut recordings = Recordings::none();
+    let (first, missing) = bed.record_one(&packages, "own", &recordings).unwrap();
+    assert_eq!(first.len(), 1, "what it does when it is configured");
+    assert!(missing.is_some_and(|missing| missing.contains("own-late")));
+    first.into_iter().for_each(|recording| recordings.add(recording));
+    let (late, _) = bed.record_one(&packages, "own-late", &recordings).unwrap();
+    let arguments: Vec<_> = late.iter().map(|recording| recording.run.arguments.join(" ")).collect();
+    assert_eq!(arguments, ["configure ", "triggered late-trigger"]);
+    late.into_iter().for_each(|recording| recordings.add(recording));
+    let error = bed.build(&packages, &recordings).unwrap_err();
+    assert!(error.contains("postinst of package own, started with `triggered own-trigger`"), "{error}");
+    recordings = recordings.without(&"own".parse().unwrap());
+    let (whole, missing) = bed.record_one(&packages, "own", &recordings).unwrap();
+    assert_eq!((whole.len(), missing), (2, None));
+    whole.into_iter().for_each(|recording| recordings.add(recording));
+    let tree = bed.build(&packages, &recordings).unwrap_or_else(|error| panic!("{error}"));
+    assert!(tree.get(&"/var/own-triggered".parse().unwrap()).is_some());
 }
