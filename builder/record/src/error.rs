@@ -100,6 +100,16 @@ pub enum RecordError {
         /// How many were noted.
         count: usize,
     },
+    /// It has to do with files of other users, and there is only one.
+    #[error(
+        "the {run} uses {path}, which is not root's; without root there is no other user where effects are recorded"
+    )]
+    Owners {
+        /// What ran.
+        run: Box<ScriptRun>,
+        /// The path.
+        path: TreePath,
+    },
     /// It left processes that go on.
     #[error(
         "the {run} ended and left {count} processes running; none runs while an image is built{}",
@@ -197,6 +207,7 @@ impl RecordError {
             ))
         };
         match self {
+            Self::Owners { run, .. } => Some(format!("bundle effects record {}; as root", run.package)),
             Self::Interpreter { .. } => Some(
                 "set `essential = true` in the [image] of the recipe, or add the package that brings it"
                     .to_owned(),
@@ -222,7 +233,7 @@ impl RecordError {
             Self::Lay { .. } | Self::Look { .. } => {
                 Some("set TMPDIR to a folder of a file system such as ext4 or tmpfs".to_owned())
             }
-            Self::Content { .. } => Some("bundle fetch, which replaces what is damaged".to_owned()),
+            Self::Content { .. } => Some("the same command again, which unpacks what is missing".to_owned()),
         }
     }
 }

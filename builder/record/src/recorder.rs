@@ -11,7 +11,7 @@ use builder_tree::{
 use crate::{
     RecordError,
     difference::{Reader, digest},
-    scene::Scene,
+    scene::{Owners, Scene},
     upper::Upper,
     watcher::{NOTED_LIMIT, Watcher},
 };
@@ -134,6 +134,9 @@ impl Recorder for ScriptRecorder<'_> {
         compare(unknown.run, &first, &second)?;
         let reader = self.reader(&scene, unknown, 0)?;
         let reads = reader.states(both(&first.reads, &second.reads))?;
+        if scene.owners == Owners::Flat {
+            check_owners(unknown, reads.keys().chain(first.changes.iter().map(|change| &change.path)))?;
+        }
         let reads = without_names_of_chance(reads, &first.reads, &second.reads);
         self.scenes.push(scene);
         Ok(Recording {
@@ -156,6 +159,19 @@ fn check_interpreter(unknown: &UnknownRun<'_>) -> Result<(), RecordError> {
         return Ok(());
     }
     Err(RecordError::Interpreter { run: Box::new(unknown.run.clone()), interpreter: interpreter.to_owned() })
+}
+
+/// Where all files are one user's, a run may only have to do with root's.
+fn check_owners<'a>(
+    unknown: &UnknownRun<'_>,
+    mut paths: impl Iterator<Item = &'a TreePath>,
+) -> Result<(), RecordError> {
+    let is_others =
+        |path: &&TreePath| unknown.before.get(path).is_some_and(|entry| (entry.uid, entry.gid) != (0, 0));
+    match paths.find(is_others) {
+        None => Ok(()),
+        Some(path) => Err(RecordError::Owners { run: Box::new(unknown.run.clone()), path: path.clone() }),
+    }
 }
 
 /// Whether a run was one that can be recorded.

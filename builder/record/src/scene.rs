@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use builder_sandbox::{Identity, Mount, Root, Specification};
+use builder_sandbox::{Identity, Mount, Root, Specification, users_are_delegated};
 use builder_tree::{Content, Kind, Payloads, Tree, TreePath, UnknownRun};
 use rustix::fs::XattrFlags;
 
@@ -33,14 +33,16 @@ const OUTPUT: u64 = 16 << 20;
 pub(crate) enum Owners {
     /// Root gives each its owner.
     Exact,
-    /// All are the caller's.
+    /// All are the caller's, who is root inside: a run that has to do with files of others would be told something else than
+    /// in an image.
     Flat,
 }
 
 impl Owners {
     /// What this process can give.
-    pub(crate) fn of_caller() -> Self {
-        if rustix::process::geteuid().is_root() { Self::Exact } else { Self::Flat }
+    fn of_caller() -> Result<Self, RecordError> {
+        let failed = |source| RecordError::Place { path: "/proc/self".into(), source };
+        Ok(if users_are_delegated().map_err(failed)? { Self::Exact } else { Self::Flat })
     }
 }
 
@@ -60,8 +62,8 @@ impl Scene {
     pub(crate) fn lay(unknown: &UnknownRun<'_>, payloads: &Payloads) -> Result<Self, RecordError> {
         let folder = tempfile::Builder::new().prefix("bundle-record-").tempdir();
         let folder = folder.map_err(|source| RecordError::Place { path: std::env::temp_dir(), source })?;
-        let mut scene =
-            Self { folder, script: PathBuf::new(), props: Vec::new(), owners: Owners::of_caller() };
+        let owners = Owners::of_caller()?;
+        let mut scene = Self { folder, script: PathBuf::new(), props: Vec::new(), owners };
         let tree = scene.tree();
         for (path, entry) in unknown.before.iter() {
             scene.lay_one(&tree, unknown.before, payloads, path).map_err(|error| match error {

@@ -12,6 +12,8 @@ use std::io;
 
 use rustix::process::Signal;
 
+pub use owners::users_are_delegated;
+
 use crate::{
     channel::{Channel, Order, Report, Stage},
     error::FailedStep,

@@ -45,7 +45,7 @@ mod specification;
 pub use bubblewrap::Bubblewrap;
 pub use error::{FailedStep, SandboxError};
 pub use executor::{End, Executor, Outcome};
-pub use inside::enter;
+pub use inside::{enter, users_are_delegated};
 pub use level::{Gap, Level, Reached, Wall};
 pub use observation::{Access, Attempt, Observer, Use, Watch};
 pub use own::Own;

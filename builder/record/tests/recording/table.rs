@@ -398,7 +398,7 @@ fn a_link_that_comes_between_is_a_change() {
 }
 
 #[test]
-fn nothing_is_reached_and_nothing_is_weaker() {
+fn without_a_helper_nothing_is_recorded() {
     let mut bed = bed();
     let packages = bed.packages("one", &[("postinst", &format!("{SHELL}true\n"))]);
     let mut machine = machine();
@@ -413,5 +413,9 @@ fn nothing_is_reached_and_nothing_is_weaker() {
     let wanted = "own".parse().unwrap();
     let error =
         record_scripts(&packages, &bed.installed.payloads, &options, &wanted, &mut recorder).unwrap_err();
-    assert!(error.to_string().contains("was not run"), "{error}");
+    let error = chain(&error);
+    assert!(
+        error.contains("started with `configure \"\"` was not run: /nonexistent/helper does not start"),
+        "{error}"
+    );
 }

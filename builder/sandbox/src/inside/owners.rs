@@ -52,7 +52,7 @@ impl Owners {
     /// Delegated users if this process may give some.
     pub(crate) fn choose(alone: &SingleThread, identity: Identity) -> Result<Self, Stop> {
         let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        if !may_delegate()? {
+        if !users_are_delegated().of_step("see which users it may give")? {
             return Ok(Self::Caller { identity, ids });
         }
         let (user, group) = identity.ids();
@@ -104,13 +104,14 @@ pub(crate) fn map(inside: u32, count: u32) -> String {
     format!("{inside} {FIRST} {count}")
 }
 
-/// It takes capabilities, and a user namespace around this process that has the users to be given.
-fn may_delegate() -> Result<bool, Stop> {
+/// Whether sandboxes of this process have users of their own, so that files can be given to others than root. It takes
+/// capabilities, and a user namespace around this process that has the users to be given.
+pub fn users_are_delegated() -> io::Result<bool> {
     let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID;
-    let own = rustix::thread::capabilities(None).of_step("read capabilities")?;
+    let own = rustix::thread::capabilities(None)?;
     let last = u64::from(FIRST) + u64::from(RANGE);
-    let has_users = |file: &str| -> Result<bool, Stop> {
-        let text = fs::read_to_string(file).of_step_on("read", file.as_ref())?;
+    let has_users = |file: &str| -> io::Result<bool> {
+        let text = fs::read_to_string(file)?;
         Ok(text.lines().any(|line| {
             let mut numbers = line.split_whitespace().map_while(|number| number.parse::<u64>().ok());
             match (numbers.next(), numbers.next(), numbers.next()) {

@@ -120,7 +120,7 @@ where
             }
             // What comes after the last of the wanted ones is not needed.
             Step::Unknown(pending) => {
-                if !installation.comes_later(&pending, is_wanted) {
+                if !installation.comes_later(is_wanted) {
                     break;
                 }
                 match installation.replay_recorded(&pending) {
@@ -288,22 +288,15 @@ impl<'a> Installation<'a> {
         names.filter(|name| is_new(name) && (is_activated(name) || is_touched(name))).collect()
     }
 
-    /// Whether a script of which that is true is still to come, from this one on.
-    fn comes_later(&self, now: &Pending<'_>, is_wanted: impl Fn(&ScriptRun) -> bool) -> bool {
+    /// Whether a script of which that is true may still come.
+    fn comes_later(&self, is_wanted: impl Fn(&ScriptRun) -> bool) -> bool {
         let unknown = |script: &&Planned<'_>| matches!(script.what, What::Unknown { .. });
         let is_wanted = |script: &Planned<'a>| is_wanted(&pending(script, Vec::new(), self.architecture).run);
         let left = &self.planned[self.next.min(self.planned.len())..];
-        // Until all packages are configured, anything may be activated.
-        let is_triggered = now.run.arguments.first().is_some_and(|first| first == TRIGGERED);
-        let may_wait = |script: &Planned<'_>| {
-            if is_triggered {
-                !self.waiting_for(script).is_empty()
-            } else {
-                is_unknown_postinst(script) && !interests(script.package).is_empty()
-            }
-        };
-        left.iter().filter(unknown).any(&is_wanted)
-            || self.planned.iter().filter(|script| may_wait(script)).any(&is_wanted)
+        // Whatever runs may activate anything.
+        let may_wait =
+            |script: &&Planned<'_>| is_unknown_postinst(script) && !interests(script.package).is_empty();
+        left.iter().filter(unknown).any(&is_wanted) || self.planned.iter().filter(may_wait).any(&is_wanted)
     }
 
     fn apply(&mut self, at: usize) -> Result<(), InstallError> {
