@@ -49,10 +49,17 @@ impl Changed {
     /// Looks if it is time to: whether there is more than the limit.
     pub(crate) fn are_over(&mut self) -> io::Result<bool> {
         let begun = Instant::now();
-        let Some(upper) = self.upper.as_ref().filter(|_| begun >= self.next) else { return Ok(false) };
-        let is_over = is_over(upper, self.limit)?;
+        if begun < self.next {
+            return Ok(false);
+        }
+        let are_over = self.were_over()?;
         self.next = Instant::now() + PAUSE.max(begun.elapsed() * PART);
-        Ok(is_over)
+        Ok(are_over)
+    }
+
+    /// Looks in the end.
+    pub(crate) fn were_over(&self) -> io::Result<bool> {
+        self.upper.as_ref().map_or(Ok(false), |upper| is_over(upper, self.limit))
     }
 }
 

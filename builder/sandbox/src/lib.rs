@@ -14,7 +14,7 @@
 //! **What no level holds back.** Flaws of the kernel. The wall clock, the processor's model and count, the kernel's release.
 //! Load of the machine within the limits: those of memory and time are for each process, so a command has at most
 //! `memory × processes`; writable folders are bounded for each file and not in sum; changes of a
-//! tree are measured about once a second, so for that long they may be more than their limit. What one level lacks against a higher
+//! tree are measured about once a second and in the end, so for that long they may be more than their limit. What one level lacks against a higher
 //! one stands at [`Level`].
 //!
 //! **In a Kubernetes pod**, on Linux 6.18 with containerd 1.6 and runc 1.1 (`tests/sandbox` looks each time):

@@ -165,6 +165,9 @@ fn watch(
             received.errors.truncate(usize::try_from(limits.output).unwrap_or(usize::MAX));
         }
     }
+    if cut.is_none() && changed.were_over().map_err(SandboxError::Watch)? {
+        cut = Some(End::OverChanges);
+    }
     Ok((received, cut))
 }
 

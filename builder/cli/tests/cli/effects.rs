@@ -152,6 +152,26 @@ fn an_unknown_script_is_recorded_and_then_built() {
         says(&shop, &format!("{line} --platform shop"), expected);
         shop.session.write(path, &before);
     }
+    // Recording again replaces what was recorded here, in whatever sandbox, and nothing else.
+    shop.session.write(file, &weaker);
+    says(&shop, "build --platform shop", &["shop/effects/tool.toml", record]);
+    says(&shop, "effects record tool --platform shop", &["changed 1; sandbox full"]);
+    assert_eq!(shop.session.read(file), recorded);
+    let foreign = recorded.replace("architecture = \"amd64\"", "architecture = \"arm64\"");
+    shop.session.write(file, &foreign);
+    says(&shop, "build --platform shop", &["was recorded on arm64, and the image is for amd64", record]);
+    says(&shop, "effects audit --platform shop", &["exit 3", "1 unknown"]);
+    says(&shop, "effects record tool --platform shop", &["changed 1; sandbox full"]);
+    let both = shop.session.read(file);
+    assert!(both.contains("architecture = \"amd64\"") && both.contains("architecture = \"arm64\""), "{both}");
+    let of_shell = "shop/effects/shell.toml";
+    shop.session.write(of_shell, &recorded.replace("package = \"tool\"", "package = \"shell\""));
+    says(
+        &shop,
+        "effects record shell --platform shop",
+        &["there is nothing to record", "shop/effects/shell.toml: removed"],
+    );
+    assert!(!shop.session.path("work").join(of_shell).exists());
     // A recording of an isolated sandbox counts where that is asked for.
     shop.session.write(file, &weaker);
     shop.session.write("shop/bundle.toml", &of_shop("sandbox = \"isolated\""));

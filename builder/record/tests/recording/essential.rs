@@ -118,17 +118,23 @@ fn triggers_start_scripts_until_none_waits() {
     let (first, missing) = bed.record_one(&packages, "own", &recordings).unwrap();
     assert_eq!(first.len(), 1, "what it does when it is configured");
     assert!(missing.is_some_and(|missing| missing.contains("own-late")));
-    first.into_iter().for_each(|recording| recordings.add(recording));
+    for recording in first {
+        recordings.add(recording);
+    }
     let (late, _) = bed.record_one(&packages, "own-late", &recordings).unwrap();
     let arguments: Vec<_> = late.iter().map(|recording| recording.run.arguments.join(" ")).collect();
     assert_eq!(arguments, ["configure ", "triggered late-trigger"]);
-    late.into_iter().for_each(|recording| recordings.add(recording));
+    for recording in late {
+        recordings.add(recording);
+    }
     let error = bed.build(&packages, &recordings).unwrap_err();
     assert!(error.contains("postinst of package own, started with `triggered own-trigger`"), "{error}");
     recordings = recordings.without(&"own".parse().unwrap());
     let (whole, missing) = bed.record_one(&packages, "own", &recordings).unwrap();
     assert_eq!((whole.len(), missing), (2, None));
-    whole.into_iter().for_each(|recording| recordings.add(recording));
+    for recording in whole {
+        recordings.add(recording);
+    }
     let tree = bed.build(&packages, &recordings).unwrap_or_else(|error| panic!("{error}"));
     assert!(tree.get(&"/var/own-triggered".parse().unwrap()).is_some());
 }

@@ -344,9 +344,13 @@ fn a_recording_holds_as_long_as_nothing_changes() {
     assert!(error.contains("was recorded on arm64, and the image is for amd64"), "{error}");
     assert!(error.ends_with("\nbundle effects record own; on a machine that is amd64"), "{error}");
     let mut twice = recordings.clone();
-    recordings.iter().for_each(|recording| twice.add(recording.clone()));
+    for recording in recordings.iter() {
+        twice.add(recording.clone());
+    }
     bed.build(&same, &twice).unwrap();
-    with(&|recording| drop(recording.changes.pop())).iter().for_each(|other| twice.add(other.clone()));
+    for other in with(&|recording| drop(recording.changes.pop())).iter() {
+        twice.add(other.clone());
+    }
     refused(&bed, &same, &twice, "has two recordings that hold, and they do not say the same");
     // Only declared scripts may have a part.
     let error = bed.build(&same, &recordings.clone().allowing(Allowed::DeclaredOnly)).unwrap_err();
@@ -378,7 +382,9 @@ fn a_link_that_comes_between_is_a_change() {
     };
     let packages = with(&mut bed, &[("/usr/share/place", MemberKind::Directory)]);
     let mut recordings = Recordings::none();
-    bed.record_packages(&packages).unwrap().into_iter().for_each(|recording| recordings.add(recording));
+    for recording in bed.record_packages(&packages).unwrap() {
+        recordings.add(recording);
+    }
     bed.build(&packages, &recordings).unwrap();
     let file = MemberKind::File { offset: 0, length: 3 };
     let led_away = with(

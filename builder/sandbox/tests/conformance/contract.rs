@@ -200,6 +200,9 @@ fn changes_to_a_tree_are_read_from_the_upper_folder() {
         assert_eq!(fs::metadata(upper.join("etc/new")).unwrap().uid(), owner, "{who:?}");
         let said = if who == Who::Root { "given" } else { "not given" };
         assert_eq!(text(&outcome.output), said, "{who:?}");
+        let mut bounded = over(specification, &lower, &bed.folder_of(who));
+        bounded.limits.changes = 1;
+        assert_eq!(bed.ran(who, Which::Own, &bounded).end, End::OverChanges, "{who:?}");
     }
     let [lower, changes] = [(); 2].map(|()| bed.folder_of(Who::Root));
     let specification = over(bed.specification(&["say", "x"]), &lower, &changes);

@@ -24,12 +24,11 @@ impl Image<'_> {
     ) -> Result<(), EffectError> {
         let missing = || EffectError::Account { kind: "user", name: name.to_string() };
         let user = self.accounts.user(name.as_str()).ok_or_else(missing)?.clone();
-        let primary = match group {
-            Some(group) => self.names.group(group).unwrap_or(user.group),
-            None => {
-                self.group(name)?;
-                user.group
-            }
+        let primary = if let Some(group) = group {
+            self.names.group(group).unwrap_or(user.group)
+        } else {
+            self.group(name)?;
+            user.group
         };
         let password = self.password(name);
         self.append(

@@ -121,21 +121,21 @@ impl AccountEffects {
     pub fn between(before: &AccountFiles, after: &AccountFiles) -> Result<Self, AccountsError> {
         let (old_groups, new_groups) = (lines(&before.group), lines(&after.group));
         let (old_users, new_users) = (lines(&before.passwd), lines(&after.passwd));
-        let (old_shadow, new_shadow) = (lines(&before.shadow), lines(&after.shadow));
-        let (old_gshadow, new_gshadow) = (lines(&before.gshadow), lines(&after.gshadow));
+        let (old_secrets, new_secrets) = (lines(&before.shadow), lines(&after.shadow));
+        let (old_group_secrets, new_group_secrets) = (lines(&before.gshadow), lines(&after.gshadow));
         let kept = [
             (AccountType::User, PASSWD, &old_users, &new_users, None),
             (AccountType::Group, GROUP, &old_groups, &new_groups, Some(3)),
-            (AccountType::User, SHADOW, &old_shadow, &new_shadow, None),
-            (AccountType::Group, GSHADOW, &old_gshadow, &new_gshadow, Some(3)),
+            (AccountType::User, SHADOW, &old_secrets, &new_secrets, None),
+            (AccountType::Group, GSHADOW, &old_group_secrets, &new_group_secrets, Some(3)),
         ];
         for (kind, file, old, new, members) in kept {
             check_kept(kind, file, old, new, members)?;
         }
         // A hidden line of an account that was there, but had none.
         for (kind, file, hidden, old, accounts) in [
-            (AccountType::User, SHADOW, &new_shadow, &old_shadow, &old_users),
-            (AccountType::Group, GSHADOW, &new_gshadow, &old_gshadow, &old_groups),
+            (AccountType::User, SHADOW, &new_secrets, &old_secrets, &old_users),
+            (AccountType::Group, GSHADOW, &new_group_secrets, &old_group_secrets, &old_groups),
         ] {
             let added = hidden.iter().find(|(name, _)| has(accounts, name) && !has(old, name));
             if let Some((name, _)) = added {
@@ -151,7 +151,7 @@ impl AccountEffects {
         let mut own_groups = Vec::new();
         let mut users = Vec::new();
         for (name, fields) in new_users.iter().filter(|(name, _)| !has(&old_users, name)) {
-            let hidden = Hidden::of(AccountType::User, name, fields, &new_shadow, !old_shadow.is_empty())?;
+            let hidden = Hidden::of(AccountType::User, name, fields, &new_secrets, !old_secrets.is_empty())?;
             let user = user(name, fields, &group_names, &hidden)
                 .ok_or_else(|| AccountsError::Form { kind: AccountType::User, line: fields.join(":") })?;
             check_id(AccountType::User, name, fields, PASSWD)?;
@@ -161,7 +161,13 @@ impl AccountEffects {
             users.push(user);
         }
         for (name, fields) in new_groups.iter().filter(|(name, _)| !has(&old_groups, name)) {
-            let hidden = Hidden::of(AccountType::Group, name, fields, &new_gshadow, !old_gshadow.is_empty())?;
+            let hidden = Hidden::of(
+                AccountType::Group,
+                name,
+                fields,
+                &new_group_secrets,
+                !old_group_secrets.is_empty(),
+            )?;
             let form = || AccountsError::Form { kind: AccountType::Group, line: fields.join(":") };
             let group = name.parse().map_err(|_| form())?;
             check_id(AccountType::Group, name, fields, GROUP)?;
@@ -175,7 +181,7 @@ impl AccountEffects {
             let before = old.map(|(_, fields)| members(fields)).unwrap_or_default();
             let now = members(fields);
             let hidden =
-                new_gshadow.iter().find(|(known, _)| known == name).map(|(_, fields)| members(fields));
+                new_group_secrets.iter().find(|(known, _)| known == name).map(|(_, fields)| members(fields));
             if now != before && hidden.is_some_and(|hidden| hidden != now) {
                 return Err(AccountsError::Members { group: name.clone() });
             }

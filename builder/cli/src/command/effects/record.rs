@@ -128,7 +128,7 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
         if !replaced.is_empty() {
             let file = folder.write_recordings(package, &kept)?;
             let what = if kept.is_empty() { "removed" } else { "written, with what other machines recorded" };
-            line.push_str(&format!("{}: {what}\n", file.display()));
+            line.extend([format!("{}: {what}\n", file.display())]);
         }
         return context.report.result(&document, || line).of_kind(Kind::Machine);
     }
