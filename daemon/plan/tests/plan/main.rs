@@ -11,4 +11,5 @@ mod rollouts;
 mod statuses;
 mod stories;
 mod targets;
+mod weather;
 mod world;

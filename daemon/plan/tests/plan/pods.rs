@@ -215,5 +215,8 @@ fn a_set_that_cannot_go_on_names_the_pods_in_its_way() {
     );
     assert!(stuck_pods(&set(4, "cache-2"), &pods).is_empty(), "pods of the wanted revision are given time");
     assert!(stuck_pods(&deployment(3, 3), &pods).is_empty());
+    let mut by_hand = set(4, "cache-1");
+    by_hand["spec"]["updateStrategy"]["type"] = json!("OnDelete");
+    assert!(stuck_pods(&by_hand, &pods).is_empty(), "people replace them");
     assert_eq!(names(&current_pods(&set(4, "cache-2"), &[], &pods)), ["cache-0", "cache-1"]);
 }

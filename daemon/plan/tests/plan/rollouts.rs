@@ -13,7 +13,8 @@ use serde_json::json;
 
 use crate::{
     releases::{Behaviour, digest},
-    world::{Trouble, Weather, World},
+    weather::{Trouble, Weather},
+    world::World,
 };
 
 fn outcome(world: &World, name: &str) -> Outcome {

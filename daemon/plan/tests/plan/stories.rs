@@ -11,7 +11,8 @@ use proptest::{
 use crate::{
     releases::{BEHAVIOURS, Behaviour, digest},
     rollouts::runs,
-    world::{Trouble, Weather, World},
+    weather::{Trouble, Weather},
+    world::World,
 };
 
 #[derive(Debug, Clone)]
