@@ -154,7 +154,8 @@ fn an_unknown_script_is_recorded_and_then_built() {
     }
     // Recording again replaces what was recorded here, in whatever sandbox, and nothing else.
     shop.session.write(file, &weaker);
-    says(&shop, "build --platform shop", &["shop/effects/tool.toml", record]);
+    let again = "then bundle effects record tool --platform shop";
+    says(&shop, "build --platform shop", &["asks for full: shop/effects/tool.toml", again]);
     says(&shop, "effects record tool --platform shop", &["changed 1; sandbox full"]);
     assert_eq!(shop.session.read(file), recorded);
     let foreign = recorded.replace("architecture = \"amd64\"", "architecture = \"arm64\"");
