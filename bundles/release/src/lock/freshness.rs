@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Lock, LockedRecipe, PackageRequest, RecipeName, SuiteName};
+use super::{Lock, LockedRecipe, PackageKey, PackageRequest, RecipeName, SuiteName};
 
 /// Whether a lock still answers what the recipes ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +84,12 @@ impl Lock {
 fn answers(locked: &LockedRecipe, requests: &[&PackageRequest]) -> bool {
     locked.selections().count() == requests.len()
         && requests.iter().all(|request| {
-            locked
-                .selection(&request.architecture)
-                .is_some_and(|selection| selection.request == request.digest())
+            // The hash is of the request alone: what else the lock says of suite and architecture is held to it too.
+            let fits =
+                |key: &PackageKey| key.architecture.is_all() || key.architecture == request.architecture;
+            locked.suite == request.suite
+                && locked.selection(&request.architecture).is_some_and(|selection| {
+                    selection.request == request.digest() && selection.packages.iter().all(fits)
+                })
         })
 }

@@ -284,6 +284,18 @@ fn says_what_is_stale() {
             Freshness::Stale(vec![Staleness::Changed { recipe: "cache".parse().unwrap() }])
         );
     }
+    // What a hand changed besides the hash.
+    let mut elsewhere = lock.clone();
+    elsewhere.recipes.get_mut("cache").unwrap().suite = "trixie".parse().unwrap();
+    let mut foreign = lock.clone();
+    if let Selections::One(selection) = &mut foreign.recipes.get_mut("cache").unwrap().selections {
+        for key in &mut selection.packages {
+            key.architecture = "arm64".parse().unwrap();
+        }
+    }
+    for edited in [elsewhere, foreign] {
+        assert!(matches!(edited.check(&[same()]), Freshness::Stale(_)), "{edited:?}");
+    }
     let digests = ["= 5", "= 6", ">= 5"].map(|text| PackageRequest { pins: pin(text), ..same() }.digest());
     assert!(digests[0] != digests[1] && digests[0] != digests[2], "a pin is asked for");
     let Freshness::Stale(reasons) = lock.check(&[request("api", &["nodejs"])]) else {
