@@ -29,7 +29,7 @@ pub enum ProgramError {
         what: String,
     },
     /// A script without what runs it.
-    #[error("it starts {program}, a script for {interpreter}, which is not in it")]
+    #[error("it starts {program}, a script for {}, which is not in it", interpreter.escape_default())]
     Interpreter {
         /// The program, as the recipe names it.
         program: String,
@@ -103,7 +103,8 @@ pub(crate) fn ensure_starts(
 /// What a script needs to be run: the program of its first line, and what `env` looks for if that is it.
 fn interpreters(text: &[u8]) -> Option<Vec<&str>> {
     let line = text.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    // A carriage return of an editor is a part of the name, as it is for Linux.
+    let mut words = std::str::from_utf8(line).ok()?.split([' ', '\t']).filter(|word| !word.is_empty());
     let interpreter = words.next()?;
     let mut needed = vec![interpreter];
     if interpreter.ends_with("/env") {
@@ -179,6 +180,7 @@ mod tests {
         put("/app/serve", file("#!/usr/bin/env -S node --x\n"), 0o755, 0);
         put("/app/shell", file("#!/bin/sh -e\n"), 0o755, 0);
         put("/app/ruby", file("#!/usr/bin/env ruby\n"), 0o755, 0);
+        put("/app/windows", file("#!/usr/bin/node\r\n"), 0o755, 0);
         put("/app/plain", file("x"), 0o644, 0);
         put("/app/roots", file("x"), 0o744, 0);
         put("/app/own", file("x"), 0o700, 999);
@@ -227,6 +229,7 @@ mod tests {
             ("/app/plain", "is a file of mode 0644 that its user may not run"),
             ("/app/roots", "is a file of mode 0744 that its user may not run"),
             ("/app/shell", "a script for /bin/sh, which is not in it"),
+            ("/app/windows", "a script for /usr/bin/node\\r, which is not in it; save it"),
             ("/app/ruby", "a script for ruby, which is not in it"),
         ];
         for (program, expected) in cases {
