@@ -33,6 +33,10 @@ pub struct Goods {
     cache: (Digest, u64),
 }
 
+/// Seconds that a good release has. Controllers of Kubernetes ask again only after up to a minute where the API server went
+/// away twice (client-go's reflectors double their pause to 30 s and add as much by chance).
+const PATIENT: u32 = 120;
+
 impl Goods {
     /// Pushes the images. `guest` is the program with the guest verbs.
     pub async fn push(registry: &Registry, guest: &Path) -> Result<Self> {
@@ -71,7 +75,7 @@ impl Goods {
         let ready =
             ("readinessProbe", json!({ "httpGet": { "path": "/ready", "port": 8080 }, "periodSeconds": 1 }));
         let mut part = match behaviour {
-            Behaviour::Good => api(self.api, version, &[ready], 60),
+            Behaviour::Good => api(self.api, version, &[ready], PATIENT),
             Behaviour::Crashing => {
                 let command = ("command", json!(["/program", "-no-such-flag"]));
                 api(self.crashing, version, &[command, ready], 60)
