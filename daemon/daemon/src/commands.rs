@@ -269,13 +269,27 @@ fn check_known(
     Err(CommandError::UnknownRelease { subscription: subscription.to_owned(), release, known })
 }
 
-/// Lets a subscription follow its channel again. Says whether it was pinned.
-pub async fn unpin(cluster: &Cluster, subscription: &str) -> Result<bool, CommandError> {
-    let was = read(cluster, subscription).await?.spec.pin.is_some();
-    if was {
-        change(cluster, subscription, json!({ "pin": null })).await?;
+/// What a subscription does once a pin or a hold was taken away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Freed {
+    /// There was none.
+    NotThere,
+    /// It follows its channel.
+    Follows,
+    /// It stays pinned.
+    Pinned(Pin),
+    /// It stays held.
+    Held(Hold),
+}
+
+/// Follows the channel again, if nothing else is in the way.
+pub async fn unpin(cluster: &Cluster, subscription: &str) -> Result<Freed, CommandError> {
+    let spec = read(cluster, subscription).await?.spec;
+    if spec.pin.is_none() {
+        return Ok(Freed::NotThere);
     }
-    Ok(was)
+    change(cluster, subscription, json!({ "pin": null })).await?;
+    Ok(spec.hold.map_or(Freed::Follows, Freed::Held))
 }
 
 /// Takes nothing new from the channel.
@@ -286,13 +300,14 @@ pub async fn hold(cluster: &Cluster, subscription: &str, reason: &str, by: &str)
     change(cluster, subscription, json!({ "hold": hold })).await.map(drop)
 }
 
-/// Ends a hold. Says whether there was one.
-pub async fn unhold(cluster: &Cluster, subscription: &str) -> Result<bool, CommandError> {
-    let was = read(cluster, subscription).await?.spec.hold.is_some();
-    if was {
-        change(cluster, subscription, json!({ "hold": null })).await?;
+/// Ends a hold.
+pub async fn unhold(cluster: &Cluster, subscription: &str) -> Result<Freed, CommandError> {
+    let spec = read(cluster, subscription).await?.spec;
+    if spec.hold.is_none() {
+        return Ok(Freed::NotThere);
     }
-    Ok(was)
+    change(cluster, subscription, json!({ "hold": null })).await?;
+    Ok(spec.pin.map_or(Freed::Follows, Freed::Pinned))
 }
 
 /// Lets a denied release be tried again.

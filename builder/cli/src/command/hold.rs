@@ -1,11 +1,12 @@
 //! `bundle hold` and `bundle unhold`: a cluster takes nothing new from its channel.
 
 use clap::Args;
+use daemon::Freed;
 use serde::Serialize;
 
 use crate::{
     cluster::{ClusterChoice, of_command},
-    command::{Context, runtime},
+    command::{Context, pin::told, runtime},
     error::{CommandError, Kind, OfKind as _},
 };
 
@@ -53,11 +54,11 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
 /// Ends a hold.
 pub(crate) fn run_unhold(arguments: &UnholdArguments, context: &Context) -> Result<(), CommandError> {
     let UnholdArguments { subscription, cluster } = arguments;
-    let changed = runtime()?.block_on(async {
+    let freed = runtime()?.block_on(async {
         let cluster = cluster.connect().await?;
         daemon::unhold(&cluster, subscription).await.map_err(of_command)
     })?;
-    let document = Document { subscription, changed };
-    let line = if changed { "follows its channel again" } else { "was not held" };
-    context.report.result(&document, || format!("{subscription} {line}")).of_kind(Kind::Machine)
+    let document = Document { subscription, changed: freed != Freed::NotThere };
+    let line = || format!("{subscription} {}", told(&freed, "held"));
+    context.report.result(&document, line).of_kind(Kind::Machine)
 }

@@ -1,7 +1,8 @@
 //! `bundle pin` and `bundle unpin`: a cluster stays on one release.
 
 use clap::Args;
-use daemon::{PinChoice, Pinned};
+use daemon::{Freed, PinChoice, Pinned};
+use daemon_cluster::{Hold, Pin};
 use registry_wire::Digest;
 use serde::Serialize;
 
@@ -95,13 +96,25 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
 /// Unpins.
 pub(crate) fn run_unpin(arguments: &UnpinArguments, context: &Context) -> Result<(), CommandError> {
     let UnpinArguments { subscription, cluster } = arguments;
-    let changed = runtime()?.block_on(async {
+    let freed = runtime()?.block_on(async {
         let cluster = cluster.connect().await?;
         daemon::unpin(&cluster, subscription).await.map_err(of_command)
     })?;
-    let document = Document { subscription, release: None, changed };
-    let line = if changed { "follows its channel again" } else { "was not pinned" };
-    context.report.result(&document, || format!("{subscription} {line}")).of_kind(Kind::Machine)
+    let document = Document { subscription, release: None, changed: freed != Freed::NotThere };
+    let line = || format!("{subscription} {}", told(&freed, "pinned"));
+    context.report.result(&document, line).of_kind(Kind::Machine)
+}
+
+/// What becomes of a subscription that is no longer `what`.
+pub(crate) fn told(freed: &Freed, what: &str) -> String {
+    match freed {
+        Freed::NotThere => format!("was not {what}"),
+        Freed::Follows => "follows its channel again".to_owned(),
+        Freed::Pinned(Pin { digest, reason, by }) => {
+            format!("is no longer {what}, and stays pinned to {digest} by {by}: {reason}")
+        }
+        Freed::Held(Hold { reason, by }) => format!("is no longer {what}, and stays held by {by}: {reason}"),
+    }
 }
 
 /// Clears a denial.

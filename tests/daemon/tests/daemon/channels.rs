@@ -4,7 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use bundles_trust::{Action, PrivateKey, SystemRandomness};
-use daemon::{hold, unhold};
+use daemon::{Freed, hold, unhold};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use test_cluster::program;
@@ -130,7 +130,7 @@ async fn who_moves_tags_moves_nothing_else() {
     lab.wait("subscription", HOME, "shop", PATIENCE, held(named, "by alice: freeze")).await.unwrap();
     let holding = shop.promote(&three, Action::Hold).await.unwrap().document().version;
     lab.wait("subscription", HOME, "shop", PATIENCE, held(holding, "by alice: freeze")).await.unwrap();
-    assert!(unhold(&lab.person(), "shop").await.unwrap());
+    assert_eq!(unhold(&lab.person(), "shop").await.unwrap(), Freed::Follows);
     let told = held(holding, &format!("by record {holding} of the channel"));
     lab.wait("subscription", HOME, "shop", PATIENCE, told).await.unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;

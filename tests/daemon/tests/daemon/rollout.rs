@@ -8,7 +8,7 @@ use std::{
 };
 
 use bundles_trust::Action;
-use daemon::{CommandError, PinChoice, clear_denied, history, pin, unpin};
+use daemon::{CommandError, Freed, PinChoice, clear_denied, history, pin, unpin};
 use daemon_cluster::{Cluster, Subscription, release_object_name};
 use jiff::Timestamp;
 use registry_wire::Digest;
@@ -261,7 +261,7 @@ async fn a_cluster_keeps_itself_right() {
 
     // What a person clears and unpins is a person's word.
     clear_denied(&lab.person(), "shop", three.digest(), "fixed outside", "alice").await.unwrap();
-    assert!(unpin(&lab.person(), "shop").await.unwrap());
+    assert_eq!(unpin(&lab.person(), "shop").await.unwrap(), Freed::Follows);
     daemon.stop().await.unwrap();
     let server = lab.serve(port).await.unwrap();
     saves_what_is_not_remembered(&lab, &subscription, &guest).await;
