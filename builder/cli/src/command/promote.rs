@@ -30,7 +30,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     environment: EnvironmentName,
     /// The trust root, as `bundle trust init` writes it. It is pushed when the registry does not have it. With the first
-    /// promotion under a version of `bundle trust next`, name the version before as well, first.
+    /// promotion under a version of `bundle trust next`, name the versions since that of the channel's record as well,
+    /// oldest first (repeatable).
     #[arg(long, value_name = "FILE", required = true)]
     trust_root: Vec<PathBuf>,
     /// A private key of an owner of the channel (repeatable). The password comes from `BUNDLE_PASSWORD` or

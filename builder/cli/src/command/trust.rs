@@ -48,7 +48,7 @@ enum Verb {
         output: Option<PathBuf>,
     },
     /// Make the next version of a trust root from a changed trust.toml: for other owners, keys or roles, or a later
-    /// expiry. Enough owners of the root keys of both versions sign it; promote with it from then on.
+    /// expiry. Enough owners of the root keys of both versions sign it; promote with both once, then with it.
     Next {
         /// The changed trust.toml.
         #[arg(value_name = "FILE")]
