@@ -59,6 +59,9 @@ impl ProgramError {
                 "name another; a file of the recipe may be run where it may be on this machine: chmod +x"
                     .to_owned()
             }
+            Self::Interpreter { interpreter, .. } if interpreter.ends_with('\r') => {
+                "save it with the line ends of Unix: its first line ends in a carriage return".to_owned()
+            }
             Self::Interpreter { interpreter, .. } => {
                 format!("add the package that has {interpreter}, or start what runs it by its own name")
             }
