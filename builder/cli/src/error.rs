@@ -41,7 +41,7 @@ impl Kind {
             Self::Remote => "a registry, a mirror or a cluster does not answer as it should",
             Self::Rollout => "the cluster took a release back or refused it",
             Self::Gone => "a locked file has left every mirror: `bundle lock --update` helps",
-            Self::UnderWay => "the cluster had not ended when the time to wait was over; it goes on",
+            Self::UnderWay => "the rollout had not ended when the time to wait was over; it goes on",
         }
     }
 

@@ -1,7 +1,8 @@
 //! Pushing images and releases, and signing them.
 //!
 //! Order: blobs before the manifest that names them, images before the release, the release before its tag, its
-//! signature and the carrier index that lists it with its images. So a push that is cut off leaves nothing that names
+//! signature and the carrier index that lists it with its images. Images and carriers also get a tag that never moves,
+//! since registries may collect what has none while nodes pull it by digest. So a push that is cut off leaves nothing that names
 //! what is not there, and the next one goes on where it ended. The same holds for channels: see `promotion`.
 
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use builder_sandbox::Helper;
 
 use crate::error::{CommandError, Kind, OfKind as _};
 
-/// The one argument. It is looked at before all others are parsed: that takes about as long as half of a start.
+/// The one argument. It is looked at before all others are parsed: that takes half a millisecond of each start.
 const VERB: &str = "sandbox";
 
 /// Whether these arguments, the program's name among them, ask for nothing else.

@@ -140,6 +140,12 @@ fn next(path: &Path, previous: &RootFile, key_paths: &[PathBuf]) -> Result<Signe
                 of(before),
                 of(signed.document())
             ),
+            RootRefusal::Product { expected, .. } => {
+                format!(
+                    "{} is to say product = \"{expected}\"; another product has a root of its own",
+                    path.display()
+                )
+            }
             refusal => refusal.hint().to_owned(),
         };
         CommandError::new(Kind::Trust, refusal).hint(hint)

@@ -241,6 +241,13 @@ fn a_trust_root_goes_on() {
     session.write("trust.toml", &text);
     let next = |keys: &str| session.run(&format!("trust next trust.toml --previous trust-root.json {keys}"));
     with_filters(|| {
+        session.write("other.toml", &text.replace("product = \"shop\"", "product = \"farm\""));
+        let other = "trust next other.toml --previous trust-root.json --key bob.key --key dave.key";
+        assert_snapshot!(session.run(other), @r#"
+        exit 4
+        error: the trust root sha256:[DIGEST] is for the product farm, not for shop
+          try: other.toml is to say product = "shop"; another product has a root of its own
+        "#);
         assert_snapshot!(next("--key dave.key --key bob.key"), @r"
         exit 4
         error: the trust root sha256:[DIGEST] has 1 of 2 signatures of the root keys of the version before: [KEY]: the trust root does not know the key
