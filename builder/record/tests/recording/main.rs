@@ -22,6 +22,8 @@ mod system;
 mod essential;
 mod real;
 mod table;
+#[cfg(feature = "popular")]
+mod whole;
 
 use std::path::{Path, PathBuf};
 
