@@ -64,14 +64,24 @@ pub enum ClusterError {
         /// Why.
         source: Box<kube::Error>,
     },
-    /// The API server did not do what was asked, or its answer did not arrive.
+    /// The API server says that it does not do what was asked.
+    #[error("cannot {verb} {object}: {}", answer.message)]
+    Answer {
+        /// What was asked.
+        verb: Verb,
+        /// Of which object.
+        object: String,
+        /// The answer.
+        answer: Box<kube::core::Status>,
+    },
+    /// What was asked of the API server had no answer, or none that can be read.
     #[error("cannot {verb} {object}")]
     Request {
         /// What was asked.
         verb: Verb,
         /// Of which object.
         object: String,
-        /// The answer.
+        /// Why.
         source: Box<kube::Error>,
     },
     /// Another writer was faster.
@@ -117,8 +127,13 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    pub(crate) fn request(verb: Verb, object: impl Into<String>, source: kube::Error) -> Self {
-        Self::Request { verb, object: object.into(), source: Box::new(source) }
+    /// What became of a request that failed.
+    pub fn request(verb: Verb, object: impl Into<String>, source: kube::Error) -> Self {
+        let object = object.into();
+        match source {
+            kube::Error::Api(answer) => Self::Answer { verb, object, answer },
+            source => Self::Request { verb, object, source: Box::new(source) },
+        }
     }
 
     /// What to do about it, if anything is known.
@@ -130,7 +145,7 @@ impl ClusterError {
                 Some("outside of a cluster name a context: `bundle daemon --context NAME`")
             }
             Self::NotServed { .. } => {
-                Some("install the custom resource definitions with `bundle up --context NAME`")
+                Some("`bundle subscribe` installs the daemon with its custom resource definitions")
             }
             _ => None,
         }
@@ -138,7 +153,7 @@ impl ClusterError {
 
     /// Whether the API server said that it may not be done.
     pub fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Request { source, .. } if matches!(&**source, kube::Error::Api(status) if status.is_forbidden()))
+        matches!(self, Self::Answer { answer, .. } if answer.is_forbidden())
     }
 }
 

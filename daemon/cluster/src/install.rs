@@ -1,17 +1,20 @@
 //! The daemon's own installation: definitions, account, roles, Deployment.
 
 use bundles_release::names::API_GROUP;
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 use crate::{
-    Release, Subscription, container_security,
+    Cluster, ClusterError, Release, Subscription, Verb, container_security,
     permissions::{PermissionScope, rules},
     pod_security,
 };
 
 /// Name of the Deployment, the account and the roles.
 const NAME: &str = "bundle-daemon";
+/// Name of its role in a namespace that subscriptions install to.
+pub const TARGET_ROLE: &str = "bundle-daemon-target";
 /// The label by which its pods are found.
 pub const DAEMON_PODS: &str = "app.kubernetes.io/name=bundle-daemon";
 /// The port that says whether the loop still turns.
@@ -56,7 +59,6 @@ pub fn crds() -> Vec<Value> {
 /// named as nodes pull it.
 pub fn install_objects(image: &str, options: &InstallOptions) -> Vec<Value> {
     let home = options.namespace.as_str();
-    let labels = json!({ "app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "bundle" });
     let mut objects = vec![json!({
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -68,48 +70,70 @@ pub fn install_objects(image: &str, options: &InstallOptions) -> Vec<Value> {
             },
         },
     })];
-    objects.extend(
-        options
-            .targets
-            .iter()
-            .filter(|target| *target != home)
-            .map(|target| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": target } })),
-    );
     objects.push(json!({
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": { "name": NAME, "namespace": home, "labels": labels },
+        "metadata": { "name": NAME, "namespace": home, "labels": labels() },
         "automountServiceAccountToken": false,
     }));
-    let subject = json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": home }]);
-    let group = "rbac.authorization.k8s.io";
-    let role = |kind: &str, namespace: Option<&str>, name: &str, rules: Vec<Value>| {
-        let mut metadata = json!({ "name": name, "labels": labels });
-        if let Some(namespace) = namespace {
-            metadata["namespace"] = json!(namespace);
-        }
-        let binding = if kind == "Role" { "RoleBinding" } else { "ClusterRoleBinding" };
-        [
-            json!({ "apiVersion": format!("{group}/v1"), "kind": kind, "metadata": metadata, "rules": rules }),
-            json!({
-                "apiVersion": format!("{group}/v1"),
-                "kind": binding,
-                "metadata": metadata,
-                "roleRef": { "apiGroup": group, "kind": kind, "name": name },
-                "subjects": subject,
-            }),
-        ]
-    };
-    objects.extend(role("Role", Some(home), NAME, rules(PermissionScope::Home)));
-    objects.extend(role("ClusterRole", None, &format!("{NAME}-nodes"), rules(PermissionScope::Cluster)));
-    for target in &options.targets {
-        objects.extend(role("Role", Some(target), &format!("{NAME}-target"), rules(PermissionScope::Target)));
-    }
-    objects.push(deployment(image, options, &labels));
+    objects.extend(role(home, Some(home), NAME, PermissionScope::Home));
+    objects.extend(role(home, None, &format!("{NAME}-nodes"), PermissionScope::Cluster));
+    objects.extend(options.targets.iter().flat_map(|target| target_objects(home, target)));
+    objects.push(deployment(image, options));
     objects
 }
 
-fn deployment(image: &str, options: &InstallOptions, labels: &Value) -> Value {
+/// A namespace that subscriptions install to, with the rights there of the daemon of namespace `home`.
+pub fn target_objects(home: &str, target: &str) -> Vec<Value> {
+    let mut objects = Vec::new();
+    if target != home {
+        objects.push(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": target } }));
+    }
+    objects.extend(role(home, Some(target), TARGET_ROLE, PermissionScope::Target));
+    objects
+}
+
+impl Cluster {
+    /// The image of the daemon that is installed in its namespace, if one is.
+    pub async fn daemon_image(&self) -> Result<Option<String>, ClusterError> {
+        let found = self.own::<Deployment>().get_opt(NAME).await;
+        let object = || format!("Deployment {}/{NAME}", self.home());
+        let found = found.map_err(|source| ClusterError::request(Verb::Get, object(), source))?;
+        let containers = found.and_then(|found| Some(found.spec.template.spec?.containers));
+        Ok(containers.and_then(|containers| containers.into_iter().next()?.image))
+    }
+}
+
+fn labels() -> Value {
+    json!({ "app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "bundle" })
+}
+
+/// What the daemon of namespace `home` may do in one namespace or in all, and that it may.
+fn role(home: &str, namespace: Option<&str>, name: &str, scope: PermissionScope) -> [Value; 2] {
+    let group = "rbac.authorization.k8s.io";
+    let mut metadata = json!({ "name": name, "labels": labels() });
+    if let Some(namespace) = namespace {
+        metadata["namespace"] = json!(namespace);
+    }
+    let (kind, binding) = match namespace {
+        Some(_) => ("Role", "RoleBinding"),
+        None => ("ClusterRole", "ClusterRoleBinding"),
+    };
+    let api_version = format!("{group}/v1");
+    [
+        json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata, "rules": rules(scope) }),
+        json!({
+            "apiVersion": api_version,
+            "kind": binding,
+            "metadata": metadata,
+            "roleRef": { "apiGroup": group, "kind": kind, "name": name },
+            "subjects": [{ "kind": "ServiceAccount", "name": NAME, "namespace": home }],
+        }),
+    ]
+}
+
+fn deployment(image: &str, options: &InstallOptions) -> Value {
+    let labels = labels();
     let mut arguments = vec!["daemon".to_owned(), "--guest-image".to_owned(), image.to_owned()];
     arguments.extend(options.arguments.iter().cloned());
     let field =

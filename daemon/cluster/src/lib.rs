@@ -37,7 +37,9 @@ pub use error::{ClusterError, Verb};
 pub use events::{EventKind, Events};
 pub use fence::Fence;
 pub use floor::{StoredFloor, floor_name};
-pub use install::{DAEMON_PODS, InstallOptions, crd_names, crds, install_objects};
+pub use install::{
+    DAEMON_PODS, InstallOptions, TARGET_ROLE, crd_names, crds, install_objects, target_objects,
+};
 pub use jobs::JobState;
 pub use lease::{HeldLease, LeaseOptions, LeaseTiming, acquire};
 pub use nodes::{NodeImages, WarmRequest, warm_pod};

@@ -31,10 +31,14 @@ impl Cluster {
 
     /// One subscription.
     pub async fn subscription(&self, name: &str) -> Result<Option<Subscription>, ClusterError> {
-        self.own::<Subscription>()
-            .get_opt(name)
-            .await
-            .map_err(|source| ClusterError::request(Verb::Get, format!("subscription {name}"), source))
+        self.own::<Subscription>().get_opt(name).await.map_err(|source| {
+            // What is merely absent is none; only a kind that is not there has no answer of its own.
+            if status_of(&source).is_some_and(|status| status.code == 404) {
+                let (api_version, kind) = (format!("{API_GROUP}/{API_VERSION}"), "Subscription".to_owned());
+                return ClusterError::NotServed { api_version, kind };
+            }
+            ClusterError::request(Verb::Get, format!("subscription {name}"), source)
+        })
     }
 
     /// Replaces the status of a subscription as it was read.

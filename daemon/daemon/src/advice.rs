@@ -2,7 +2,7 @@
 //! the NAME in, and say WHY and WHO.
 
 use bundles_release::names::API_GROUP;
-use daemon_cluster::{InstallOptions, floor_name};
+use daemon_cluster::{InstallOptions, RegistryScheme, SubscriptionSpec, floor_name};
 use daemon_plan::ObjectKey;
 use registry_wire::Digest;
 
@@ -13,6 +13,22 @@ fn place(home: &str) -> String {
     } else {
         format!("--context NAME --daemon-namespace {home}")
     }
+}
+
+/// Gives the daemon its rights in the namespace of a subscription.
+pub(crate) fn grant(home: &str, name: &str, spec: &SubscriptionSpec) -> String {
+    let SubscriptionSpec { registry, repository, channel, environment, namespace, .. } = spec;
+    let channel = channel.split_once('/').map_or(channel.as_str(), |(_, channel)| channel);
+    let scheme = match registry.scheme {
+        RegistryScheme::Http => " --scheme http",
+        RegistryScheme::Https => "",
+    };
+    format!(
+        "bundle subscribe {channel} {}/{repository}{scheme} --environment {environment} --name {name} --namespace \
+         {namespace} --trust-root FILE {}",
+        registry.address,
+        place(home)
+    )
 }
 
 /// Shows what is known of a subscription.
@@ -68,6 +84,16 @@ mod tests {
         assert_eq!(
             forget_floor("bundle-system", "shop"),
             "kubectl -n bundle-system delete configmap trust-floor-shop"
+        );
+        let spec = serde_json::from_value(serde_json::json!({
+            "registry": { "address": "registry:5000", "scheme": "http" }, "repository": "shop/releases",
+            "channel": "shop/prod", "environment": "production", "namespace": "shop-eu",
+            "trustRoot": { "digest": release },
+        }));
+        assert_eq!(
+            grant("bundle-system", "eu", &spec.unwrap()),
+            "bundle subscribe prod registry:5000/shop/releases --scheme http --environment production --name eu \
+             --namespace shop-eu --trust-root FILE --context NAME"
         );
         let confirm = confirm_prune("bundle-system", "shop", &release);
         let patch = confirm.split('\'').nth(1).unwrap();

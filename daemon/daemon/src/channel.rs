@@ -9,7 +9,7 @@ use bundles_trust::{
     Action, Channel as ChannelId, Decision, Reason, RecordLink, SignedRecord, TrustFloor, TrustRoot,
     TrustedRoot, decide, standing,
 };
-use daemon_cluster::{AcceptedRecord, Cluster, StoredFloor, Subscription, release_title};
+use daemon_cluster::{AcceptedRecord, Cluster, ClusterError, StoredFloor, Subscription, Verb, release_title};
 use daemon_plan::target::Channel;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -256,11 +256,11 @@ async fn root_text(cluster: &Cluster, subscription: &Subscription) -> Result<Res
         return Ok(Err(Fault::NoTrustRoot));
     };
     let api: Api<ConfigMap> = Api::namespaced(cluster.client().clone(), cluster.home());
-    let map = api.get_opt(&place.name).await.map_err(|source| daemon_cluster::ClusterError::Request {
-        verb: daemon_cluster::Verb::Get,
-        object: format!("ConfigMap {}/{}", cluster.home(), place.name),
-        source: Box::new(source),
-    })?;
+    let object = || format!("ConfigMap {}/{}", cluster.home(), place.name);
+    let map = api
+        .get_opt(&place.name)
+        .await
+        .map_err(|source| ClusterError::request(Verb::Get, object(), source))?;
     let text = map.and_then(|map| map.data).and_then(|mut data| data.remove(&place.key));
     Ok(text.ok_or_else(|| Fault::NoTrustRootKey {
         home: cluster.home().to_owned(),

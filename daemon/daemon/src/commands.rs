@@ -89,6 +89,16 @@ impl CommandError {
     }
 }
 
+/// Whether a status is of the subscription as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Freshness {
+    /// The daemon has seen the last change of it.
+    Current,
+    /// It has not yet.
+    Behind,
+}
+
 /// A subscription with what is known of it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -107,6 +117,8 @@ pub struct SubscriptionView {
     pub hold: Option<Hold>,
     /// What the daemon says; without denials that a person cleared.
     pub status: SubscriptionStatus,
+    /// Whether that is of the subscription as it is now.
+    pub freshness: Freshness,
 }
 
 /// The rollouts of a subscription.
@@ -354,12 +366,14 @@ pub async fn status(
 
 fn view(subscription: Subscription) -> SubscriptionView {
     let name = subscription.name_any();
-    let Subscription { spec, status, .. } = subscription;
+    let Subscription { spec, status, metadata } = subscription;
     let mut status = status.unwrap_or_default();
+    let freshness =
+        if status.observed_generation < metadata.generation { Freshness::Behind } else { Freshness::Current };
     // What a person cleared is denied no more.
     status.denied = status.denied_now(&spec).cloned().collect();
     let (channel, namespace) = (spec.channel, spec.namespace);
-    SubscriptionView { name, channel, namespace, pin: spec.pin, hold: spec.hold, status }
+    SubscriptionView { name, channel, namespace, pin: spec.pin, hold: spec.hold, status, freshness }
 }
 
 /// The rollouts of a subscription.

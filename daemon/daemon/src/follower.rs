@@ -8,7 +8,8 @@ use std::{
 
 use bundles_objects::{Binding, NamespaceName, RegistryMap, SubscriptionName, TextError};
 use daemon_cluster::{
-    Cluster, EventKind, Events, RegistryEndpoint, RegistryScheme, ReleasePlace, Subscription, release_title,
+    Cluster, EventKind, Events, RegistryEndpoint, RegistryScheme, ReleasePlace, Subscription, TARGET_ROLE,
+    release_title,
 };
 use daemon_plan::{
     Phase, RolloutState, Step, Target, decide_target, next,
@@ -86,6 +87,10 @@ pub(crate) struct Follower {
     /// What kept a step of this turn from being done, for the status.
     pub(crate) trouble: Option<String>,
     pub(crate) told_target: Option<String>,
+    /// What kept the last turn from its end, as it was logged.
+    logged_trouble: Option<String>,
+    /// The command that gives the daemon the rights that it needs for this subscription.
+    grant: String,
 }
 
 impl Follower {
@@ -114,6 +119,8 @@ impl Follower {
             work: None,
             trouble: None,
             told_target: None,
+            logged_trouble: None,
+            grant: String::new(),
         }
     }
 
@@ -123,7 +130,7 @@ impl Follower {
             Ok(turn) => turn,
             Err(error) => {
                 if !error.is_stale() {
-                    tracing::warn!(subscription = self.name, error = chain(&error), "a turn was cut off");
+                    self.tell_trouble("a turn was cut off", &error);
                 }
                 // Somebody else wrote, or nobody knows what was written: begin with what is stored.
                 self.work = None;
@@ -144,6 +151,7 @@ impl Follower {
         if let Err(error) = binding_of(&self.name, &subscription.spec.place()) {
             return self.refuse_subscription(subscription, chain(&error)).await;
         }
+        self.grant = advice::grant(self.cluster.home(), &self.name, &subscription.spec);
         let view = self.look(&subscription, now).await?;
         let journals = Journals::read(&self.cluster, &self.name, self.epoch).await?;
         let target = target_of(&subscription, &journals, &view, now);
@@ -158,6 +166,9 @@ impl Follower {
             None
         };
         self.publish(&mut table).await?;
+        if self.trouble.is_none() {
+            self.logged_trouble = None;
+        }
         let now = self.clock.now();
         self.looked = now;
         let poll = self.next_poll.unwrap_or(now);
@@ -165,6 +176,20 @@ impl Follower {
         let wake = until.unwrap_or(idle).min(poll.max(now));
         let pause = wake.duration_since(now);
         Ok(Turn::Wait(Duration::try_from(pause).unwrap_or_default()))
+    }
+
+    /// What is in the way, and what helps if that is known. It is logged when it is another than last time.
+    pub(crate) fn tell_trouble(&mut self, what: &str, error: &Trouble) -> String {
+        let mut text = chain(error);
+        if error.is_forbidden() {
+            let namespace = format!("; if the namespace has no RoleBinding {TARGET_ROLE}: {}", self.grant);
+            text.push_str(&namespace);
+        }
+        if self.logged_trouble.as_ref() != Some(&text) {
+            tracing::warn!(subscription = self.name, error = text, "{what}");
+            self.logged_trouble = Some(text.clone());
+        }
+        text
     }
 
     /// Notes that the cluster answers. While it did not for long, nobody could look.
@@ -238,9 +263,7 @@ impl Follower {
                 Ok(Flow::Over) => return Ok(Some(now)),
                 Err(error) if error.is_stale() || error.is_lost() => return Err(error),
                 Err(error) => {
-                    let text = chain(&error);
-                    tracing::warn!(subscription = self.name, error = text, "a step was not done");
-                    self.trouble = Some(text);
+                    self.trouble = Some(self.tell_trouble("a step was not done", &error));
                     return Ok(Some(pause));
                 }
             }

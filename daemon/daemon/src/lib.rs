@@ -33,8 +33,8 @@ mod write;
 
 pub use clock::Clock;
 pub use commands::{
-    CommandError, Freed, History, HistoryEntry, PinChoice, Pinned, SubscriptionView, clear_denied, history,
-    hold, pin, status, unhold, unpin,
+    CommandError, Freed, Freshness, History, HistoryEntry, PinChoice, Pinned, SubscriptionView, clear_denied,
+    history, hold, pin, status, unhold, unpin,
 };
 pub use error::DaemonError;
 pub use options::DaemonOptions;

@@ -416,8 +416,7 @@ impl Follower {
         work.seen.health.extend(sight.health);
         work.seen.stuck_pods = sight.stuck_pods;
         if let Some(error) = sight.trouble {
-            tracing::warn!(subscription = self.name, error = chain(&error), "not everything could be seen");
-            self.trouble = Some(chain(&error));
+            self.trouble = Some(self.tell_trouble("not everything could be seen", &error.into()));
         }
     }
 

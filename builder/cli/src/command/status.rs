@@ -1,7 +1,7 @@
 //! `bundle status` and `bundle history`: what runs, what was seen, what happened.
 
 use clap::Args;
-use daemon::{History, SubscriptionView};
+use daemon::{Freshness, History, SubscriptionView};
 use daemon_cluster::Condition;
 use jiff::Timestamp;
 
@@ -66,6 +66,11 @@ fn status_lines(views: &[SubscriptionView]) -> String {
         }
         for denied in &status.denied {
             lines.push(format!("  denied   {} {}: {}", denied.digest, denied.reason, denied.message));
+        }
+        if view.freshness == Freshness::Behind {
+            lines.push(
+                "  the daemon has not seen the last change of the subscription; it said before:".to_owned(),
+            );
         }
         for condition in &status.conditions {
             let Condition { kind, status, reason, message, .. } = condition;
@@ -143,13 +148,18 @@ mod tests {
             pin: serde_json::from_value(pin).unwrap(),
             hold: None,
             status: status.unwrap(),
+            freshness: Freshness::Current,
         };
         let expected = format!(
             "shop: channel shop/dev, namespace shop\n  runs     0.1.0 {DIGEST} since 2026-11-25T15:23:49Z\n  pinned   \
              {DIGEST} by a\\u{{9b}}lice: \\u{{1b}}[2Jno\\nReady\n  Ready            True  Kept: release 0.1.0 runs\n  \
              Held             False  NotHeld"
         );
-        assert_eq!(status_lines(&[view]), expected);
+        assert_eq!(status_lines(std::slice::from_ref(&view)), expected);
+        let behind = status_lines(&[SubscriptionView { freshness: Freshness::Behind, ..view }]);
+        let (before, after) = expected.split_at(expected.find("  Ready").unwrap());
+        let note = "  the daemon has not seen the last change of the subscription; it said before:\n";
+        assert_eq!(behind, [before, note, after].concat());
     }
 
     #[test]
