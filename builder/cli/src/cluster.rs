@@ -86,11 +86,7 @@ pub(crate) async fn apply_ours(cluster: &Cluster, object: &Value) -> Result<(), 
 /// A cluster's error, with its hint.
 pub(crate) fn of_cluster(error: ClusterError) -> CommandError {
     let hint = error.hint();
-    let error = CommandError::new(Kind::Remote, error);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    CommandError::new(Kind::Remote, error).hint_if(hint)
 }
 
 /// An error of a person's command, with its hint.
@@ -100,9 +96,5 @@ pub(crate) fn of_command(error: daemon::CommandError) -> CommandError {
         daemon::CommandError::Cluster { .. } => Kind::Remote,
         _ => Kind::Usage,
     };
-    let error = CommandError::new(kind, error);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    CommandError::new(kind, error).hint_if(hint)
 }

@@ -20,6 +20,7 @@ mod schema;
 mod show;
 mod sign;
 mod status;
+mod subscribe;
 mod trust;
 mod up;
 mod verify;
@@ -62,6 +63,7 @@ pub(crate) enum Command {
     Registry(registry::Arguments),
     Schema(schema::Arguments),
     Show(show::Arguments),
+    Subscribe(subscribe::Arguments),
     Status(status::Arguments),
     History(status::HistoryArguments),
     Pin(pin::Arguments),
@@ -117,6 +119,7 @@ impl Command {
             Self::Registry(arguments) => registry::run(arguments, context),
             Self::Schema(arguments) => schema::run(&arguments),
             Self::Show(arguments) => show::run(&arguments, context),
+            Self::Subscribe(arguments) => subscribe::run(&arguments, context),
             Self::Status(arguments) => status::run(&arguments, context),
             Self::History(arguments) => status::run_history(&arguments, context),
             Self::Pin(arguments) => pin::run(&arguments, context),

@@ -144,7 +144,11 @@ pub(crate) fn start(
     if moved.is_some() {
         stop(folder)?;
     }
-    let address = if is_taken { free_port(wanted).map_err(RegistryProcessError::Spawn)? } else { wanted };
+    let address = if is_taken || wanted.port() == 0 {
+        free_port(wanted).map_err(RegistryProcessError::Spawn)?
+    } else {
+        wanted
+    };
     let log_path = folder.join("registry.log");
     let log = fs::File::options().create(true).append(true).open(&log_path).map_err(record)?;
     // What the caller left open to us would stay open in the registry, and a caller that waits for the end of such a
@@ -177,7 +181,7 @@ pub(crate) fn start(
 }
 
 /// Where `bundle up` has its registry listen, and whether nothing else will do: where the caller says; else where the
-/// nodes of a cluster look for it, if that is an address of this machine.
+/// nodes of a cluster look for it, if that is an address of this machine. Port 0 is any port.
 pub(crate) fn wanted_address(
     listen: Option<SocketAddr>,
     for_nodes: Option<&RegistryAddress>,
@@ -185,7 +189,7 @@ pub(crate) fn wanted_address(
     let is_ours = |address: &SocketAddr| TcpListener::bind((address.ip(), 0)).is_ok();
     let for_nodes = for_nodes.and_then(|address| address.to_string().parse().ok()).filter(is_ours);
     match listen.or(for_nodes) {
-        Some(address) => (address, true),
+        Some(address) => (address, address.port() != 0),
         None => (SocketAddr::from(([127, 0, 0, 1], 5000)), false),
     }
 }
@@ -261,6 +265,7 @@ mod tests {
             (None, None, "127.0.0.1:5000", false),
             (None, Some("127.0.0.2:5000"), "127.0.0.2:5000", true),
             (Some("127.0.0.1:6000"), Some("127.0.0.2:5000"), "127.0.0.1:6000", true),
+            (Some("127.0.0.1:0"), Some("127.0.0.2:5000"), "127.0.0.1:0", false),
             // Nobody has this one (RFC 5737), and a name may be that of a door in front of this machine.
             (None, Some("192.0.2.1:5000"), "127.0.0.1:5000", false),
             (None, Some("registry.example:5000"), "127.0.0.1:5000", false),

@@ -33,6 +33,11 @@ pub(crate) struct DevelopmentTrust {
 }
 
 impl DevelopmentTrust {
+    /// The file of the trust root.
+    pub(crate) fn root_path(&self) -> PathBuf {
+        self.folder.join(ROOT_FILE)
+    }
+
     /// Opens the key that signs releases.
     pub(crate) fn release_key(&self) -> Result<PrivateKey, DevelopmentTrustError> {
         self.key("release")

@@ -91,6 +91,15 @@ impl CommandError {
         self
     }
 
+    /// The same where something is known.
+    #[must_use]
+    pub(crate) fn hint_if(self, hint: Option<impl Into<String>>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
     /// The exit code of the process.
     pub(crate) const fn exit_code(&self) -> u8 {
         self.kind.exit_code()

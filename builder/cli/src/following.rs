@@ -143,7 +143,11 @@ pub(crate) async fn follow(
             ));
         }
         if let Some(subscription) = cluster.subscription(following.subscription).await.map_err(of_cluster)? {
-            let news = subscription.status.as_ref().and_then(news);
+            // What is told of an earlier release says nothing of this one.
+            let is_seen = |status: &&SubscriptionStatus| {
+                status.accepted.as_ref().is_some_and(|accepted| accepted.release == following.release)
+            };
+            let news = subscription.status.as_ref().filter(is_seen).and_then(news);
             if let Some(news) = news.filter(|news| *news != said) {
                 context.report.note(&format!("{:>6.1} s  {news}", begun.elapsed().as_secs_f64()));
                 said = news;

@@ -35,10 +35,10 @@ impl Home {
     }
 }
 
-/// The default root: `$XDG_DATA_HOME/bundle`, else `~/.local/share/bundle`.
+/// The default root: `$BUNDLE_HOME`, else `$XDG_DATA_HOME/bundle`, else `~/.local/share/bundle`.
 pub(crate) fn default_root(environment: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
     let absolute = |name: &str| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_DATA_HOME")
-        .map(|data| data.join("bundle"))
+    let own = environment("BUNDLE_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    own.or_else(|| absolute("XDG_DATA_HOME").map(|data| data.join("bundle")))
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share/bundle")))
 }

@@ -163,11 +163,7 @@ pub(crate) fn verify(source: &BlobSource, digest: &Digest, store: &Store) -> Res
 /// An error of content that is read again.
 pub(crate) fn of_damage(error: StoreError) -> CommandError {
     let hint = error.hint();
-    let error = CommandError::new(Kind::Machine, error);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    CommandError::new(Kind::Machine, error).hint_if(hint)
 }
 
 /// Builds the images of `services`, or all when none is named.
@@ -267,11 +263,7 @@ pub(crate) fn of_build(error: BuildError, folder: &PlatformFolder) -> CommandErr
         | BuildError::Program { .. }
         | BuildError::Fragment { .. } => Kind::Input,
     };
-    let error = CommandError::new(kind, error);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    CommandError::new(kind, error).hint_if(hint)
 }
 
 fn user_of(recipe: &Recipe, lock: &Lock) -> Result<UserId, CommandError> {

@@ -213,11 +213,7 @@ fn encoders() -> Result<Encoders, CommandError> {
 fn of_locking(error: LockingError, folder: &PlatformFolder) -> CommandError {
     let hint = error.hint();
     if let LockingError::Unsolved { problems } = &error {
-        let error = CommandError::new(Kind::Input, unsolved::told(problems, &folder.platform));
-        return match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        };
+        return CommandError::new(Kind::Input, unsolved::told(problems, &folder.platform)).hint_if(hint);
     }
     if let Some(told) = unsolved::without_index(&error, &folder.platform) {
         return CommandError::new(Kind::Input, told)
@@ -229,11 +225,7 @@ fn of_locking(error: LockingError, folder: &PlatformFolder) -> CommandError {
         LockingError::Cache { .. } => Kind::Machine,
         _ => Kind::Input,
     };
-    let error = CommandError::new(kind, error);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    CommandError::new(kind, error).hint_if(hint)
 }
 
 fn of_fetch(error: FetchError, folder: &PlatformFolder) -> CommandError {
@@ -249,9 +241,5 @@ fn of_fetch(error: FetchError, folder: &PlatformFolder) -> CommandError {
         FetchError::NoSource { .. } => (Kind::Remote, None),
         FetchError::Cache { .. } => (Kind::Machine, None),
     };
-    let error = CommandError::new(kind, error);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    CommandError::new(kind, error).hint_if(hint)
 }

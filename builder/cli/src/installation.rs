@@ -11,12 +11,15 @@ use builder_image::{ImageConfig, Process};
 use builder_recipe::ImagePlatform;
 use bundles_objects::ServiceName;
 use bundles_release::lock::Accounts;
-use daemon_cluster::{Cluster, InstallOptions, crds, install_objects};
-use registry_wire::Digest;
+use daemon_cluster::{
+    Cluster, ClusterError, InstallOptions, SubscriptionSpec, crds, install_objects, target_objects,
+};
+use registry_client::Scheme;
+use registry_wire::{Digest, RegistryAddress, RepositoryName};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::apply_ours,
+    cluster::{apply_ours, of_cluster},
     command::Context,
     error::{CommandError, Kind, OfKind as _},
     images::PlatformImage,
@@ -130,12 +133,30 @@ pub(crate) async fn install(
     Ok(())
 }
 
-/// What a subscription of `bundle up` says.
+/// Lets the daemon that is installed in the cluster work in one more namespace, which is made if it is not there.
+pub(crate) async fn give_rights(cluster: &Cluster, target: &str) -> Result<(), CommandError> {
+    for object in target_objects(cluster.home(), target) {
+        apply_ours(cluster, &object).await?;
+    }
+    Ok(())
+}
+
+/// How nodes pull the daemon's image.
+pub(crate) fn daemon_image_name(
+    registry: &RegistryAddress,
+    repository: &RepositoryName,
+    image: &PlatformImage,
+) -> String {
+    format!("{registry}/{repository}/{DAEMON}@{}", image.identity().digest)
+}
+
+/// What a subscription says.
 #[derive(Debug)]
 pub(crate) struct SubscriptionRequest<'a> {
     pub(crate) name: &'a str,
-    pub(crate) registry: &'a str,
-    pub(crate) repository: &'a str,
+    pub(crate) registry: &'a RegistryAddress,
+    pub(crate) scheme: Scheme,
+    pub(crate) repository: &'a RepositoryName,
     pub(crate) channel: &'a str,
     pub(crate) environment: &'a str,
     pub(crate) namespace: &'a str,
@@ -153,8 +174,8 @@ impl SubscriptionRequest<'_> {
             "kind": "Subscription",
             "metadata": { "name": self.name, "namespace": home },
             "spec": {
-                "registry": { "address": self.registry, "scheme": "http" },
-                "repository": self.repository,
+                "registry": { "address": self.registry.to_string(), "scheme": self.scheme.to_string() },
+                "repository": self.repository.as_str(),
                 "channel": self.channel,
                 "environment": self.environment,
                 "namespace": self.namespace,
@@ -169,6 +190,19 @@ impl SubscriptionRequest<'_> {
             object["spec"]["backup"] = json!({ "storageClass": class });
         }
         object
+    }
+}
+
+/// What the subscription of a name says, if there is one.
+pub(crate) async fn subscribed(
+    cluster: &Cluster,
+    name: &str,
+) -> Result<Option<SubscriptionSpec>, CommandError> {
+    match cluster.subscription(name).await {
+        Ok(found) => Ok(found.map(|found| found.spec)),
+        // No daemon was ever installed.
+        Err(ClusterError::NotServed { .. }) => Ok(None),
+        Err(error) => Err(of_cluster(error)),
     }
 }
 

@@ -47,8 +47,9 @@ struct Arguments {
     /// Write one JSON document instead of lines.
     #[arg(long, global = true)]
     json: bool,
-    /// Folder of downloads, store, registry and development keys [default: ~/.local/share/bundle].
-    #[arg(long, global = true, value_name = "FOLDER", env = "BUNDLE_HOME", hide_env_values = true)]
+    /// Folder of downloads, store, registry and development keys [default: `BUNDLE_HOME`, else ~/.local/share/bundle].
+    // Not as clap's `env`: what comes from there would stand in the usage of every error.
+    #[arg(long, global = true, value_name = "FOLDER")]
     home: Option<PathBuf>,
     #[command(subcommand)]
     command: AnyCommand,

@@ -95,11 +95,7 @@ impl PlatformFolder {
         };
         let platform = Platform::load(&root).map_err(|error: LoadError| {
             let hint = error.hint();
-            let error = CommandError::new(Kind::Input, error);
-            match hint {
-                Some(hint) => error.hint(hint),
-                None => error,
-            }
+            CommandError::new(Kind::Input, error).hint_if(hint)
         })?;
         Ok(Self { root, platform })
     }

@@ -67,7 +67,8 @@ impl Progress {
 impl builder_inputs::Progress for Progress {
     fn begin(&self, files: usize, bytes: u64) {
         if files > 0 {
-            self.begin_bytes(&format!("fetching {files} files"), bytes);
+            let noun = if files == 1 { "file" } else { "files" };
+            self.begin_bytes(&format!("fetching {files} {noun}"), bytes);
         }
     }
 

@@ -322,11 +322,7 @@ fn root_tag(root: &SignedRoot) -> Reference {
 /// A registry's error, with its hint.
 pub(crate) fn of_registry(error: ClientError) -> CommandError {
     let hint = error.hint();
-    let error = CommandError::new(Kind::Remote, error);
-    match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    }
+    CommandError::new(Kind::Remote, error).hint_if(hint)
 }
 
 /// A refusal of the trust root, with its hint.

@@ -80,10 +80,6 @@ impl RemoteRelease {
                 (Kind::Remote, hint)
             }
         };
-        let error = CommandError::new(kind, error);
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
+        CommandError::new(kind, error).hint_if(hint)
     }
 }

@@ -92,11 +92,7 @@ impl From<RootFileError> for CommandError {
             RootFileError::Refused { source, .. } => (Kind::Trust, Some(source.hint())),
             RootFileError::Write { .. } => (Kind::Machine, None),
         };
-        let error = Self::new(kind, error);
-        match hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        }
+        Self::new(kind, error).hint_if(hint)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
-use registry_server::{Server, ServerOptions};
+use registry_server::{Server, ServerError, ServerOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -31,16 +31,25 @@ enum Verb {
     },
 }
 
+/// A registry that does not start, with what helps.
+fn not_served(error: ServerError) -> CommandError {
+    let hint = match &error {
+        ServerError::InUse { .. } => {
+            Some("--root FOLDER for another one; `bundle down` stops the registry that `bundle up` started")
+        }
+        ServerError::Listen { .. } => Some("--address 127.0.0.1:0, for any port that is free"),
+        _ => None,
+    };
+    CommandError::new(Kind::Machine, error).hint_if(hint)
+}
+
 /// Runs the verb.
 pub(crate) fn run(arguments: Arguments, context: &Context) -> Result<(), CommandError> {
     let Verb::Serve { address, root } = arguments.verb;
     let root = root.unwrap_or_else(|| context.home.registry().join("data"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().of_kind(Kind::Machine)?;
     runtime.block_on(async {
-        let server = Server::start(ServerOptions::new(address, root.clone()))
-            .await
-            .of_kind(Kind::Machine)
-            .map_err(|error| error.hint("bundle registry serve --address 127.0.0.1:0"))?;
+        let server = Server::start(ServerOptions::new(address, root.clone())).await.map_err(not_served)?;
         context.report.note(&format!("listening on {}, data in {}", server.address(), root.display()));
         let mut terminated = signal(SignalKind::terminate()).of_kind(Kind::Machine)?;
         let mut interrupted = signal(SignalKind::interrupt()).of_kind(Kind::Machine)?;

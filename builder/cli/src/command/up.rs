@@ -15,13 +15,14 @@ use bundles_trust::{
     Channel, ChannelName, Document as _, Owner, SignatureBundle, SystemRandomness, verify_release,
 };
 use clap::Args;
+use daemon_cluster::{Cluster, InstallOptions};
 use jiff::Timestamp;
 use registry_client::Scheme;
 use registry_wire::{Digest, RegistryAddress};
 use serde::Serialize;
 
 use crate::{
-    cluster::ClusterChoice,
+    cluster::{ClusterChoice, of_cluster},
     command::{Context, build::ImageDocument, runtime},
     composition, detached,
     development::{self, DevelopmentTrust, Origin},
@@ -137,6 +138,20 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     let runtime = runtime()?;
     let note = |line: &str| context.report.note(line);
 
+    // Whoever names a wrong cluster learns it before anything is built.
+    let choice = arguments.cluster.context.as_ref().map(|name| ClusterChoice {
+        context: name.clone(),
+        kubeconfig: arguments.cluster.kubeconfig.clone(),
+        daemon_namespace: InstallOptions::NAMESPACE.to_owned(),
+    });
+    let cluster = choice
+        .map(|choice| {
+            let cluster = runtime.block_on(choice.connect())?;
+            runtime.block_on(cluster.version()).map_err(of_cluster)?;
+            Ok::<_, CommandError>((cluster, choice))
+        })
+        .transpose()?;
+
     let lock = if folder.lock_path().exists() {
         folder.fresh_lock()?
     } else {
@@ -241,18 +256,14 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
         },
         cluster: None,
     };
-    if let Some(name) = &arguments.cluster.context {
-        let choice = ClusterChoice {
-            context: name.clone(),
-            kubeconfig: arguments.cluster.kubeconfig.clone(),
-            daemon_namespace: "bundle-system".to_owned(),
-        };
+    if let Some((cluster, choice)) = &cluster {
         let cluster_begun = Instant::now();
         let daemon_image = installation::build_daemon_image(&executable, &store, context)?;
         runtime.block_on(run_in_cluster(
             &InCluster {
                 arguments: &arguments.cluster,
-                choice: &choice,
+                cluster,
+                choice,
                 target: &target,
                 progress: &progress,
             },
@@ -265,9 +276,9 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
         ))?;
         let namespace = arguments.cluster.namespace.as_deref().unwrap_or(product.as_str()).to_owned();
         document.cluster = Some(ClusterDocument {
-            context: name.clone(),
+            context: choice.context.clone(),
             seconds: cluster_begun.elapsed().as_secs_f64(),
-            next: next_commands(&folder, &choice, &namespace),
+            next: next_commands(&folder, choice, &namespace),
             namespace,
         });
     }
@@ -280,6 +291,7 @@ fn new_keys(folder: &Path) -> String {
 
 struct InCluster<'a> {
     arguments: &'a ClusterArguments,
+    cluster: &'a Cluster,
     choice: &'a ClusterChoice,
     target: &'a Target<'a>,
     progress: &'a Progress,
@@ -294,26 +306,42 @@ async fn run_in_cluster(
     trust: &DevelopmentTrust,
     context: &Context,
 ) -> Result<(), CommandError> {
-    let InCluster { arguments, choice, target, progress } = place;
-    let cluster = choice.connect().await?;
-    target.push_image(daemon_image, &store, progress).await?;
-    // All is pushed: following may take long, and other builds need not wait for it.
-    drop(store);
-    let registry = arguments.registry.as_ref().map(ToString::to_string).unwrap_or_default();
+    let InCluster { arguments, cluster, choice, target, progress } = place;
+    let registry = arguments.registry.as_ref().unwrap_or_else(|| target.registry.address());
     let repository = target.repository;
-    let image =
-        format!("{registry}/{repository}/{}@{}", installation::DAEMON, daemon_image.identity().digest);
     let root = &trust.root.signed;
     let product = root.document().product().as_str();
     let namespace = arguments.namespace.as_deref().unwrap_or(product);
+    let before = installation::subscribed(cluster, product).await?;
+    if let Some(spec) = before.filter(|before| before.trust_root.digest != root.digest()) {
+        let message = format!(
+            "subscription {product} in {} follows {} under trust root {}, which is not that of the development keys of this \
+             machine; it is left as it is",
+            choice.context, spec.channel, spec.trust_root.digest
+        );
+        let hint = choice.command(&format!(
+            "subscribe {CHANNEL} {registry}/{repository} --scheme http --environment {} --trust-root {}",
+            document.environment,
+            trust.root_path().display()
+        ));
+        return Err(CommandError::new(Kind::Trust, message).hint(format!(
+            "`bundle promote` moves {}; to have it trust this machine from now on: {hint}",
+            spec.channel
+        )));
+    }
+    target.push_image(daemon_image, &store, progress).await?;
+    // All is pushed: following may take long, and other builds need not wait for it.
+    drop(store);
+    let image = installation::daemon_image_name(registry, repository, daemon_image);
     context.report.note(&format!("installing the daemon in {}", choice.context));
-    installation::install(&cluster, &image, namespace, Vec::new()).await?;
-    end_waiting_pods(&cluster, &image).await?;
+    installation::install(cluster, &image, namespace, Vec::new()).await?;
+    end_waiting_pods(cluster, &image).await?;
     let manifest = root.manifest();
     let request = SubscriptionRequest {
         name: product,
-        registry: &registry,
-        repository: repository.as_str(),
+        registry,
+        scheme: Scheme::Http,
+        repository,
         channel: &document.channel,
         environment: &document.environment,
         namespace,
@@ -323,7 +351,7 @@ async fn run_in_cluster(
         soak: arguments.soak,
         storage_class: arguments.storage_class.as_deref(),
     };
-    installation::subscribe(&cluster, &request).await?;
+    installation::subscribe(cluster, &request).await?;
     let following = Following {
         choice,
         subscription: product,
@@ -332,7 +360,7 @@ async fn run_in_cluster(
         limit: Duration::from_secs(arguments.wait),
         patience: Duration::from_secs(2 * u64::from(arguments.poll) + 5),
     };
-    follow(&cluster, &following, context).await
+    follow(cluster, &following, context).await
 }
 
 /// How a person sees what runs, and comes to the services that others than this platform may use.

@@ -196,6 +196,11 @@ fn an_image_without_a_shell_records_nothing() {
     let bundle = shop.session.read("shop/bundle.toml");
     let strict = bundle.replace("[platform]\n", "[platform]\nscripts = \"declared-only\"\n");
     shop.session.write("shop/bundle.toml", &strict);
+    says(
+        &shop,
+        "build --platform shop",
+        &["exit 3", "try: leave tool out of the recipe, or read its script"],
+    );
     std::fs::remove_file(shop.session.path("work/shop/bundle.lock")).unwrap();
     let lock = format!("lock --platform shop {}", shop.archive.sources().join(" "));
     says(

@@ -145,8 +145,8 @@ fn says_what_an_architecture_lacks() {
     with_filters(|| {
         assert_snapshot!(lock(&shop), @r#"
         exit 3
-        fetching 1 files: [SIZE]
-        fetching 1 files: [SIZE]
+        fetching 1 file: [SIZE]
+        fetching 1 file: [SIZE]
         error: recipe web asks for package tool, which suite stable has for amd64 but not for arm64
          --> web/recipe.toml:3:13
           |
@@ -170,7 +170,7 @@ fn says_what_an_architecture_lacks() {
     with_filters(|| {
         assert_snapshot!(lock(&without), @r#"
         exit 3
-        fetching 1 files: [SIZE]
+        fetching 1 file: [SIZE]
         error: the Release of suite stable has no index of component main for arm64
          --> web/recipe.toml:4:29
           |

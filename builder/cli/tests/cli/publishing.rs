@@ -236,7 +236,7 @@ fn promotions_that_are_refused() {
         error: the following required arguments were not provided:
           --key <FILE>
 
-        Usage: bundle promote --environment <NAME> --trust-root <FILE> --key <FILE> --reason <TEXT> --by <OWNER> --scheme <SCHEME> --home <FOLDER> <CHANNEL> <REFERENCE>
+        Usage: bundle promote --environment <NAME> --trust-root <FILE> --key <FILE> --reason <TEXT> --by <OWNER> --scheme <SCHEME> <CHANNEL> <REFERENCE>
 
         For more information, try '--help'.
         ");

@@ -25,7 +25,7 @@ fn a_release_is_signed_and_promoted_by_two_of_three_owners() {
         let sources = shop.archive.sources().join(" ");
         assert_snapshot!(session.run(&format!("lock --platform shop {sources}")), @r"
         shop/bundle.lock: written, 2 packages
-        fetching 1 files: [SIZE]
+        fetching 1 file: [SIZE]
         fetching 2 files: [SIZE]
         solved in [TIME], fetched [SIZE]
         ");
