@@ -298,7 +298,8 @@ impl<'a> Image<'a> {
                     self.pending.lock(name, *locked);
                     self.group(name)?;
                 }
-                Verb::SystemUsers { name } => {
+                Verb::SystemUsers { optional: true, .. } if !self.has_sysusers() => {}
+                Verb::SystemUsers { name, .. } => {
                     let verbs = self.system_users(name)?;
                     self.carry_out(package, script, &verbs)?;
                 }

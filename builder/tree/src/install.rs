@@ -52,7 +52,7 @@ pub fn accounts_needed(
     for package in packages {
         for verb in account_verbs(package, recordings) {
             match &verb {
-                Verb::SystemUsers { name } => {
+                Verb::SystemUsers { name, .. } => {
                     let path = accounts_configuration(name);
                     let wrong = |reason| InstallError::Accounts {
                         package: package.name.clone(),

@@ -75,7 +75,7 @@ impl Image<'_> {
             profiles.push(Profile::parse(path.name(), &self.text(path)?));
         }
         profiles.sort_by(|left, right| {
-            right.priority.cmp(&left.priority).then_with(|| left.name.cmp(&right.name))
+            right.priority.cmp(&left.priority).then_with(|| right.name.cmp(&left.name))
         });
         for (file, keyword, kind) in FILES {
             let is_on = |profile: &&Profile| {

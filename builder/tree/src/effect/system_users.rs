@@ -3,6 +3,8 @@
 use super::{EffectError, Image, names::Names, verb::Verb};
 use crate::TreePath;
 
+const PROGRAM: &str = "usr/bin/systemd-sysusers";
+
 /// Where a package brings its configuration.
 pub(crate) fn configuration(name: &str) -> TreePath {
     TreePath::known(&format!("usr/lib/sysusers.d/{name}"))
@@ -64,6 +66,11 @@ fn fields(line: &str) -> Option<Vec<String>> {
 }
 
 impl Image<'_> {
+    /// Whether systemd-sysusers is in the image.
+    pub(super) fn has_sysusers(&self) -> bool {
+        self.is_file(&TreePath::known(PROGRAM))
+    }
+
     /// `systemd-sysusers NAME`, by the verbs that it comes to.
     pub(super) fn system_users(&self, name: &str) -> Result<Vec<Verb>, EffectError> {
         let path = configuration(name.rsplit('/').next().unwrap_or(name));

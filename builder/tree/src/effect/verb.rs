@@ -75,8 +75,12 @@ pub(crate) enum Verb {
         #[serde(default)]
         locked: bool,
     },
-    /// The accounts of a configuration of systemd-sysusers.
-    SystemUsers { name: String },
+    /// The accounts of a configuration of systemd-sysusers; with `optional` only if the image has that program.
+    SystemUsers {
+        name: String,
+        #[serde(default)]
+        optional: bool,
+    },
     /// A user becomes a member of a group.
     Member { user: String, group: String },
     /// Directories below /usr/local, as `dh_usrlocal` lists them: path and `default`, or path, mode, user and group.
