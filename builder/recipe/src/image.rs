@@ -149,7 +149,7 @@ impl fmt::Display for ImageUser {
 
 text_type_traits!(
     ImageUser,
-    "^([1-9][0-9]*:[1-9][0-9]*|[a-z_][a-z0-9_-]{0,31})$",
+    "^([1-9][0-9]*:[1-9][0-9]*|[A-Za-z_][A-Za-z0-9_-]{0,31})$",
     ImageUser::EXPECTED,
     "65532:65532"
 );
@@ -160,10 +160,10 @@ mod tests {
 
     #[test]
     fn users() {
-        for good in ["65532:65532", "redis", "_apt", "www-data"] {
+        for good in ["65532:65532", "redis", "_apt", "www-data", "Debian-exim"] {
             assert_eq!(good.parse::<ImageUser>().map(|user| user.to_string()).as_deref(), Ok(good));
         }
-        for bad in ["root", "0:0", "0:65532", "65532", "", "Redis", "a b"] {
+        for bad in ["root", "0:0", "0:65532", "65532", "", "1redis", "a b"] {
             assert!(bad.parse::<ImageUser>().is_err(), "{bad}");
         }
     }

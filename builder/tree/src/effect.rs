@@ -288,14 +288,19 @@ impl<'a> Image<'a> {
                 }
                 Verb::User { name, home, shell, group, comment, plain, locked, expired } => {
                     let comment = if *plain { comment.clone() } else { self.comment(comment) };
-                    self.pending.lock(name, *locked);
-                    if *expired {
-                        self.pending.expired.insert(name.to_string());
+                    // Whoever is there already stays as he is.
+                    if !self.is_listed("etc/passwd", name)? {
+                        self.pending.lock(name, *locked);
+                        if *expired {
+                            self.pending.expired.insert(name.to_string());
+                        }
                     }
                     self.user(name, home, shell, group.as_deref(), &comment)?;
                 }
                 Verb::Group { name, locked } => {
-                    self.pending.lock(name, *locked);
+                    if !self.is_listed("etc/group", name)? {
+                        self.pending.lock(name, *locked);
+                    }
                     self.group(name)?;
                 }
                 Verb::SystemUsers { optional: true, .. } if !self.has_sysusers() => {}
@@ -387,6 +392,12 @@ impl<'a> Image<'a> {
 
     /// The text of a file, links followed.
     fn text(&self, path: &TreePath) -> Result<String, EffectError> {
+        let form = || EffectError::Form { path: path.clone(), reason: "it is not UTF-8".to_owned() };
+        String::from_utf8(self.bytes(path)?).map_err(|_| form())
+    }
+
+    /// The content of a file, links followed.
+    fn bytes(&self, path: &TreePath) -> Result<Vec<u8>, EffectError> {
         let not_file = || EffectError::NotFile { path: path.clone() };
         let (_, entry) = self.tree.lookup(path).ok_or_else(not_file)?;
         let Kind::File { content, .. } = &entry.kind else { return Err(not_file()) };
@@ -394,8 +405,7 @@ impl<'a> Image<'a> {
             .payloads
             .read(content, READ_LIMIT)
             .map_err(|source| EffectError::Payload { path: path.clone(), source })?;
-        let form = |reason: &str| EffectError::Form { path: path.clone(), reason: reason.to_owned() };
-        String::from_utf8(bytes.ok_or_else(|| form("it is too long"))?).map_err(|_| form("it is not UTF-8"))
+        bytes.ok_or_else(|| EffectError::Form { path: path.clone(), reason: "it is too long".to_owned() })
     }
 
     /// Whether there is a file, links followed.

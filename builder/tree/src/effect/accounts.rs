@@ -113,11 +113,18 @@ impl Image<'_> {
         self.write(&Owner::Generated("accounts".into()), &path, text.into_bytes(), 0o644)
     }
 
+    /// Whether a list of accounts has a name.
+    pub(super) fn is_listed(&self, path: &str, name: &AccountName) -> Result<bool, EffectError> {
+        let path = TreePath::known(path);
+        let text = if self.is_file(&path) { self.text(&path)? } else { String::new() };
+        Ok(text.lines().any(|line| line.split(':').next() == Some(name.as_str())))
+    }
+
     /// Adds a line unless the name has one.
     fn append(&mut self, path: &str, line: &str, name: &AccountName) -> Result<(), EffectError> {
         let path = TreePath::known(path);
         let mut text = if self.is_file(&path) { self.text(&path)? } else { String::new() };
-        if text.lines().any(|line| line.split(':').next() == Some(name.as_str())) {
+        if self.is_listed(path.as_str(), name)? {
             return Ok(());
         }
         text.push_str(line);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use bundles_release::lock::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{EffectError, Image};
@@ -14,6 +15,8 @@ struct Place {
     notes: &'static str,
 }
 
+/// The first version of systemd that looks for units below /usr only.
+const WITH_REAL_PATHS: &str = "255";
 const HELPER: &str = "usr/bin/deb-systemd-helper";
 const SYSTEMCTL: &str = "usr/bin/systemctl";
 const SYSTEM: Place = Place {
@@ -78,7 +81,8 @@ impl Image<'_> {
         if !self.has("init-system-helpers") || !self.is_file(&script) {
             return Ok(());
         }
-        let text = self.text(&script)?;
+        // The lines that are read are ASCII; names of authors in others may be of an older encoding.
+        let text = String::from_utf8_lossy(&self.bytes(&script)?).into_owned();
         let levels = |key: &str| -> Vec<char> {
             let line = text.lines().find_map(|line| line.strip_prefix("# ")?.trim_start().strip_prefix(key));
             line.unwrap_or_default().chars().filter(|level| level.is_ascii_digit() || *level == 'S').collect()
@@ -156,11 +160,15 @@ impl Image<'_> {
         self.write(by, &state, notes.into_bytes(), 0o644)
     }
 
-    /// Whether the helper has systemctl make the links, which names real paths. Newer ones do, unless the package was there
+    /// Whether the helper has systemctl make the links, and that names real paths. Newer ones do, unless the package was there
     /// before systemd.
     fn asks_systemctl(&self, package: &Package) -> Result<bool, EffectError> {
         let helper = TreePath::known(HELPER);
+        let is_newer = |systemd: &Package| {
+            WITH_REAL_PATHS.parse::<Version>().is_ok_and(|version| systemd.version >= version)
+        };
         if package.paragraph().get("Essential") == Some("yes")
+            || !self.package("systemd").is_some_and(is_newer)
             || !self.is_file(&TreePath::known(SYSTEMCTL))
             || !self.is_file(&helper)
         {

@@ -4,7 +4,8 @@ use super::{EffectError, Image};
 use crate::{Kind, Owner, TreePath};
 
 impl Image<'_> {
-    /// With `real_last` the real paths of all shells stand after the names that packages give, as two runs leave it.
+    /// With `real_last` as older versions leave it, which run twice: the real paths of shells of the essential set stand after
+    /// the names that packages give, and a path that is named and is the real one of another name stands there twice.
     pub(super) fn write_shells(&mut self, real_last: bool) -> Result<(), EffectError> {
         let owner = Owner::Generated("update-shells".into());
         let template = TreePath::known("usr/share/debianutils/shells");
@@ -16,17 +17,22 @@ impl Image<'_> {
                 .filter(|(_, entry)| matches!(entry.kind, Kind::File { .. }))
                 .map(|(path, _)| path.clone()),
         );
-        let mut named: Vec<String> = Vec::new();
+        let mut first: Vec<String> = Vec::new();
         let mut offered: Vec<String> = Vec::new();
         for source in &sources {
+            let is_first = real_last && self.is_of_essential(source);
             for line in self.text(source)?.lines() {
                 let shell = line.split('#').next().unwrap_or_default();
                 if shell.is_empty() {
                     continue;
                 }
-                named.push(shell.to_owned());
-                for shell in [shell.to_owned(), self.real_directory(shell)?] {
-                    if !offered.contains(&shell) {
+                if is_first {
+                    first.push(shell.to_owned());
+                }
+                let real = self.real_directory(shell)?;
+                let is_other = real != shell;
+                for (shell, is_new) in [(shell.to_owned(), true), (real, is_other)] {
+                    if if real_last { is_new } else { !offered.contains(&shell) } {
                         offered.push(shell);
                     }
                 }
@@ -36,18 +42,23 @@ impl Image<'_> {
         let mut text = self.text(&path)?;
         let mut listed: Vec<String> =
             text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
-        let first = if real_last { named.iter() } else { [].iter() };
-        for shell in first.chain(&offered) {
-            if !listed.contains(shell) {
-                listed.push(shell.clone());
-                text.push_str(shell);
-                text.push('\n');
-            }
+        for run in [first.as_slice(), offered.as_slice()] {
+            let new: Vec<&String> = run.iter().filter(|shell| !listed.contains(shell)).collect();
+            text.extend(new.iter().flat_map(|shell| [shell.as_str(), "\n"]));
+            listed.extend(new.into_iter().cloned().collect::<Vec<_>>());
         }
         self.write(&owner, &path, text.into_bytes(), 0o644)?;
         let mut state = offered.join("\n");
         state.push('\n');
         self.write(&owner, &TreePath::known("var/lib/shells.state"), state.into_bytes(), 0o644)
+    }
+
+    /// Whether an essential package brings a file.
+    fn is_of_essential(&self, path: &TreePath) -> bool {
+        let owner = self.tree.get(path).map(|entry| &entry.owner);
+        let Some(Owner::Package(name)) = owner else { return false };
+        let package = self.package(name);
+        package.is_some_and(|package| package.paragraph().get("Essential") == Some("yes"))
     }
 
     /// `add-shell`, for shells that no list of a package holds.

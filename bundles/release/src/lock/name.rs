@@ -84,12 +84,13 @@ checked_text!(
     /// Name of a user or group.
     AccountName,
     AccountNameError,
-    "a user or group name: at most 32 of a-z, 0-9, _ and -, starting with a letter or _",
+    "a user or group name: at most 32 of letters, digits, _ and -, starting with a letter or _",
     |text| {
+        // Upper case as in `Debian-exim`.
         let bytes = text.as_bytes();
         (1..=32).contains(&bytes.len())
-            && (bytes[0].is_ascii_lowercase() || bytes[0] == b'_')
-            && bytes.iter().all(|byte| lower_or_digit(*byte) || matches!(byte, b'_' | b'-'))
+            && (bytes[0].is_ascii_alphabetic() || bytes[0] == b'_')
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     }
 );
 
