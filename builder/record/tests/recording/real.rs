@@ -1,7 +1,9 @@
 //! Real packages whose scripts nobody declared.
 
+use std::collections::BTreeMap;
+
 use builder_record::ScriptRecorder;
-use builder_tree::{InstallOptions, Recordings, record_scripts, unknown_scripts};
+use builder_tree::{InstallOptions, PackageInput, Recording, Recordings, record_scripts, unknown_scripts};
 
 use crate::{
     EPOCH, chain,
@@ -30,19 +32,60 @@ pub(crate) enum Outcome {
     Refused(String),
 }
 
-/// Records what is unknown of a set, builds it, and compares with what the real dpkg made. Nothing if apt does not install
-/// the set.
+/// Records what is unknown of a set, builds it, and compares with what the real dpkg made. Otherwise what apt says that does
+/// not install the set.
 pub(crate) fn record(system: &System, set: &[&str]) -> Result<Recorded, String> {
     let oracle = system.install(set)?;
-    let inputs = system.archive.inputs(&oracle.text(STATUS), &system.debs);
+    let status = oracle.text(STATUS);
+    let inputs = in_order(&status, system.archive.inputs(&status, &system.debs));
     let installed = Installed::unpack(&inputs, &[&system.essential]);
     let mut unknown: Vec<String> = unknown_scripts(&installed.packages, &Recordings::none())
         .iter()
         .map(|(run, _)| run.package.to_string())
         .collect();
+    unknown.sort();
     unknown.dedup();
     let outcome = compare(&installed, &oracle, &unknown).unwrap_or_else(Outcome::Refused);
     Ok(Recorded { unknown, outcome })
+}
+
+/// Packages in an order in which they could be configured, as a lock has them: what one depends on comes before it.
+fn in_order(status: &str, inputs: Vec<PackageInput>) -> Vec<PackageInput> {
+    fn visit(name: &str, needs: &BTreeMap<&str, Vec<&str>>, seen: &mut Vec<String>) {
+        if !seen.iter().any(|other| other == name) {
+            seen.push(name.to_owned());
+            let after = seen.len() - 1;
+            for needed in needs.get(name).into_iter().flatten() {
+                visit(needed, needs, seen);
+            }
+            // What was met meanwhile comes first.
+            let own = seen.remove(after);
+            seen.push(own);
+        }
+    }
+    let mut needs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut essential = Vec::new();
+    for stanza in status.split("\n\n") {
+        let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let Some(name) = field("Package") else { continue };
+        if field("Essential") == Some("yes") || ["base-files", "mawk"].contains(&name) {
+            essential.push(name);
+        }
+        let relations = ["Pre-Depends", "Depends"].into_iter().filter_map(field);
+        let names = relations
+            .flat_map(|text| text.split([',', '|']))
+            .filter_map(|one| one.trim().split([' ', '(', ':']).next());
+        needs.insert(name, names.collect());
+    }
+    let mut order = Vec::new();
+    for name in essential.iter().chain(needs.keys()) {
+        visit(name, &needs, &mut order);
+    }
+    let places: BTreeMap<&str, usize> =
+        order.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+    let mut inputs = inputs;
+    inputs.sort_by_key(|input| places.get(input.name.as_str()).copied());
+    inputs
 }
 
 fn compare(installed: &Installed, oracle: &Listing, unknown: &[String]) -> Result<Outcome, String> {
@@ -51,19 +94,35 @@ fn compare(installed: &Installed, oracle: &Listing, unknown: &[String]) -> Resul
     let machine = machine();
     let mut recorder = ScriptRecorder::new(&machine, payloads);
     let (mut all, mut recordings) = (Vec::new(), Recordings::none());
-    for package in unknown {
-        let failed = |error: &dyn std::error::Error| format!("{package}: {}", chain(error));
-        let accounts = installed.accounts(oracle, &recordings).map_err(|error| failed(&error))?;
-        let options = InstallOptions { accounts: &accounts, epoch: EPOCH, recordings: &recordings };
-        let wanted = package.parse().unwrap();
-        let made = record_scripts(packages, payloads, &options, &wanted, &mut recorder)
-            .map_err(|error| failed(&error))?;
-        if let Some(missing) = made.missing {
-            return Err(failed(&missing));
+    // Some wait for others, so those that fail are tried again as long as others go on.
+    let mut left: Vec<&String> = unknown.iter().collect();
+    while !left.is_empty() {
+        let (mut waiting, known) = (Vec::new(), all.len());
+        let mut why = String::new();
+        for package in &left {
+            let failed = |error: &dyn std::error::Error| format!("{package}: {}", chain(error));
+            let accounts = installed.accounts(oracle, &recordings).map_err(|error| failed(&error))?;
+            let options = InstallOptions { accounts: &accounts, epoch: EPOCH, recordings: &recordings };
+            let wanted = package.parse().unwrap();
+            let made = record_scripts(packages, payloads, &options, &wanted, &mut recorder);
+            let missing = match made {
+                Ok(made) => {
+                    all.retain(|one: &Recording| one.run.package != wanted);
+                    all.extend(made.recordings);
+                    recordings = through_files(&all, folder.path());
+                    made.missing.map(|error| failed(&error))
+                }
+                Err(error) => Some(failed(&error)),
+            };
+            if let Some(missing) = missing {
+                waiting.push(*package);
+                why = missing;
+            }
         }
-        assert!(!made.recordings.is_empty(), "{package}");
-        all.extend(made.recordings);
-        recordings = through_files(&all, folder.path());
+        if waiting.len() == left.len() && all.len() == known {
+            return Err(why);
+        }
+        left = waiting;
     }
     let tree = installed.recorded_tree(oracle, EPOCH, &recordings).map_err(|error| chain(&error))?;
     let listing = Listing::of_tree(&tree, payloads);
