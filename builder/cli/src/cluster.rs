@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use daemon_cluster::{ApplyMode, ApplyOutcome, Cluster, ClusterError, RefusalCause};
+use daemon_cluster::{ApplyMode, ApplyOutcome, Cluster, ClusterError, InstallOptions, RefusalCause};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -23,14 +23,19 @@ pub(crate) struct ClusterChoice {
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Namespace of the daemon.
-    #[arg(long, value_name = "NAME", default_value = "bundle-system")]
+    #[arg(long, value_name = "NAME", default_value = InstallOptions::NAMESPACE)]
     pub(crate) daemon_namespace: String,
 }
 
 impl ClusterChoice {
     /// A command about this cluster, for hints.
     pub(crate) fn command(&self, verb: &str) -> String {
-        format!("bundle {verb} {}", self.flags())
+        let home = if self.daemon_namespace == InstallOptions::NAMESPACE {
+            String::new()
+        } else {
+            format!(" --daemon-namespace {}", self.daemon_namespace)
+        };
+        format!("bundle {verb} {}{home}", self.flags())
     }
 
     /// The same for kubectl.

@@ -119,7 +119,8 @@ pub(crate) fn running(folder: &Path) -> Result<Option<RegistryProcess>, Registry
 }
 
 /// Makes sure that a registry with its data below `folder` listens on `wanted`, or anywhere near it when the port is
-/// taken and the caller does not insist. One that listens elsewhere goes on there, unless the caller insists.
+/// taken and the caller does not insist. One that listens elsewhere goes on there, unless the caller insists. Port 0 is any
+/// port of that address.
 pub(crate) fn start(
     executable: &Path,
     folder: &Path,
@@ -128,7 +129,8 @@ pub(crate) fn start(
 ) -> Result<(RegistryProcess, Start), RegistryProcessError> {
     let mut moved = None;
     if let Some(process) = running(folder)? {
-        if !insist || process.address == wanted {
+        let is_there = wanted.port() == 0 && process.address.ip() == wanted.ip();
+        if !insist || is_there || process.address == wanted {
             return Ok((process, Start::Running));
         }
         moved = Some(process.address);
@@ -138,7 +140,7 @@ pub(crate) fn start(
     fs::create_dir_all(folder).map_err(record)?;
     // Asked before the start: afterwards an answer could be the other program's.
     let is_taken = TcpStream::connect(wanted).is_ok();
-    if is_taken && insist {
+    if is_taken && insist && wanted.port() != 0 {
         return Err(RegistryProcessError::Taken { address: wanted });
     }
     if moved.is_some() {
@@ -181,7 +183,7 @@ pub(crate) fn start(
 }
 
 /// Where `bundle up` has its registry listen, and whether nothing else will do: where the caller says; else where the
-/// nodes of a cluster look for it, if that is an address of this machine. Port 0 is any port.
+/// nodes of a cluster look for it, if that is an address of this machine.
 pub(crate) fn wanted_address(
     listen: Option<SocketAddr>,
     for_nodes: Option<&RegistryAddress>,
@@ -189,7 +191,7 @@ pub(crate) fn wanted_address(
     let is_ours = |address: &SocketAddr| TcpListener::bind((address.ip(), 0)).is_ok();
     let for_nodes = for_nodes.and_then(|address| address.to_string().parse().ok()).filter(is_ours);
     match listen.or(for_nodes) {
-        Some(address) => (address, address.port() != 0),
+        Some(address) => (address, true),
         None => (SocketAddr::from(([127, 0, 0, 1], 5000)), false),
     }
 }
@@ -265,7 +267,6 @@ mod tests {
             (None, None, "127.0.0.1:5000", false),
             (None, Some("127.0.0.2:5000"), "127.0.0.2:5000", true),
             (Some("127.0.0.1:6000"), Some("127.0.0.2:5000"), "127.0.0.1:6000", true),
-            (Some("127.0.0.1:0"), Some("127.0.0.2:5000"), "127.0.0.1:0", false),
             // Nobody has this one (RFC 5737), and a name may be that of a door in front of this machine.
             (None, Some("192.0.2.1:5000"), "127.0.0.1:5000", false),
             (None, Some("registry.example:5000"), "127.0.0.1:5000", false),

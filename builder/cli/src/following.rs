@@ -82,10 +82,20 @@ fn verdict(subscription: &Subscription, release: Digest) -> Verdict {
     }
 }
 
-/// What goes on, in one line.
-fn news(status: &SubscriptionStatus) -> Option<String> {
-    let progressing = holds(condition(status, "Progressing"), ConditionStatus::True);
-    progressing.or_else(|| condition(status, "Ready")).map(|condition| {
+/// What goes on with a release, in one line. As long as another one was seen last, only what keeps this one from being seen.
+fn news(status: &SubscriptionStatus, release: Digest) -> Option<String> {
+    let silent = || {
+        let channel = condition(status, "ChannelVerified")?;
+        (channel.status != ConditionStatus::True && !channel.message.is_empty()).then_some(channel)
+    };
+    let is_other = status.accepted.as_ref().is_some_and(|accepted| accepted.release != release);
+    let told = if is_other {
+        silent()
+    } else {
+        let progressing = holds(condition(status, "Progressing"), ConditionStatus::True);
+        progressing.or_else(silent).or_else(|| condition(status, "Ready"))
+    };
+    told.map(|condition| {
         [condition.reason.as_str(), condition.message.as_str()].join(" ").trim_end().to_owned()
     })
 }
@@ -143,11 +153,7 @@ pub(crate) async fn follow(
             ));
         }
         if let Some(subscription) = cluster.subscription(following.subscription).await.map_err(of_cluster)? {
-            // What is told of an earlier release says nothing of this one.
-            let is_seen = |status: &&SubscriptionStatus| {
-                status.accepted.as_ref().is_some_and(|accepted| accepted.release == following.release)
-            };
-            let news = subscription.status.as_ref().filter(is_seen).and_then(news);
+            let news = subscription.status.as_ref().and_then(|status| news(status, following.release));
             if let Some(news) = news.filter(|news| *news != said) {
                 context.report.note(&format!("{:>6.1} s  {news}", begun.elapsed().as_secs_f64()));
                 said = news;
@@ -210,6 +216,42 @@ mod tests {
     fn one(kind: &str, status: &str, reason: &str, message: &str) -> Value {
         let at = "2026-11-01T00:00:00Z";
         json!({ "type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": at })
+    }
+
+    #[test]
+    fn news_are_of_the_release_that_is_followed() {
+        let (new, old) = (Digest::of(b"new"), Digest::of(b"old"));
+        let at = "2026-11-01T00:00:00Z";
+        let accepted = |release: Digest| json!({ "version": 2, "digest": Digest::of(b"record"), "release": release, "seenAt": at });
+        let silent = one("ChannelVerified", "Unknown", "RegistrySilent", "no answer");
+        let kept = one("Ready", "True", "Kept", "release 1 runs");
+        let applied = one("Progressing", "True", "Applied", "");
+        let nothing = one("Ready", "False", "BadSubscription", "spec.namespace");
+        let cases = [
+            ("nothing yet", json!({}), None),
+            (
+                "cannot be followed",
+                json!({ "conditions": [nothing] }),
+                Some("BadSubscription spec.namespace"),
+            ),
+            ("nothing is seen", json!({ "conditions": [nothing, silent] }), Some("RegistrySilent no answer")),
+            ("another runs", json!({ "accepted": accepted(old), "conditions": [kept] }), None),
+            (
+                "another runs and nothing is seen",
+                json!({ "accepted": accepted(old), "conditions": [kept, silent] }),
+                Some("RegistrySilent no answer"),
+            ),
+            (
+                "under way",
+                json!({ "accepted": accepted(new), "conditions": [applied, silent] }),
+                Some("Applied"),
+            ),
+            ("kept", json!({ "accepted": accepted(new), "conditions": [kept] }), Some("Kept release 1 runs")),
+        ];
+        for (name, status, expected) in cases {
+            let status = subscription(&json!({}), &status).status.unwrap();
+            assert_eq!(news(&status, new).as_deref(), expected, "{name}");
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ use builder_build::{
 };
 use builder_image::{EncodedImage, EncodedIndex, ImageConfig, Layer, Process};
 use builder_inputs::PackageCache;
-use builder_recipe::{ImagePlatform, ImageUser, Recipe};
-use builder_tree::{PackageError, Recordings};
+use builder_recipe::{ImagePlatform, ImageUser, Recipe, ScriptPolicy};
+use builder_tree::{InstallError, PackageError, Recordings, undeclared_hint};
 use bundles_objects::{ImageIdentity, ServiceName, UserId};
 use bundles_release::{
     ReleaseImage,
@@ -251,6 +251,12 @@ pub(crate) fn of_build(error: BuildError, folder: &PlatformFolder) -> CommandErr
             if matches!(**source, PackageError::Corrupted { .. } | PackageError::Open { .. }) =>
         {
             Some(folder.command("fetch"))
+        }
+        BuildError::Install { source, .. } if folder.platform.scripts == ScriptPolicy::DeclaredOnly => {
+            match &**source {
+                InstallError::UnknownScript { package, .. } => Some(undeclared_hint(package)),
+                source => source.hint(),
+            }
         }
         error => error.hint().map(|hint| effects::record::of_platform(&hint, folder)),
     };

@@ -11,7 +11,7 @@ use builder_inputs::{
     PackageCache, Transport, Update, fetch, lock,
 };
 use builder_recipe::ScriptPolicy;
-use builder_tree::{Package, PackageError, PackageInput, Recordings, TreePath};
+use builder_tree::{Package, PackageError, PackageInput, Recordings, TreePath, undeclared_hint};
 use bundles_release::lock::{Encoders, Lock, LockedPackage};
 use clap::Args;
 use jiff::Timestamp;
@@ -150,10 +150,7 @@ fn tell_unknown(
     let mut told = None;
     for (run, error) in builder_tree::unknown_scripts(controls, recordings) {
         if folder.platform.scripts == ScriptPolicy::DeclaredOnly {
-            let hint = format!(
-                "leave {} out of the recipe, or read its script and add it to the table of effects",
-                run.package
-            );
+            let hint = undeclared_hint(&run.package);
             return Err(CommandError::new(Kind::Input, error).hint(hint));
         }
         if told.as_ref() != Some(&run.package) {

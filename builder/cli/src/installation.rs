@@ -12,14 +12,16 @@ use builder_recipe::ImagePlatform;
 use bundles_objects::ServiceName;
 use bundles_release::lock::Accounts;
 use daemon_cluster::{
-    Cluster, ClusterError, InstallOptions, SubscriptionSpec, crds, install_objects, target_objects,
+    Cluster, ClusterError, InstallOptions, Present, SubscriptionSpec, crds, floor_name, install_objects,
+    target_objects,
 };
+use daemon_plan::ObjectKey;
 use registry_client::Scheme;
 use registry_wire::{Digest, RegistryAddress, RepositoryName};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{apply_ours, of_cluster},
+    cluster::{ClusterChoice, apply_ours, of_cluster},
     command::Context,
     error::{CommandError, Kind, OfKind as _},
     images::PlatformImage,
@@ -133,9 +135,15 @@ pub(crate) async fn install(
     Ok(())
 }
 
-/// Lets the daemon that is installed in the cluster work in one more namespace, which is made if it is not there.
+/// Lets the daemon that is installed in the cluster work in one more namespace, with the rights that this executable's
+/// daemon needs. The namespace is made if it is not there, and left as it is otherwise.
 pub(crate) async fn give_rights(cluster: &Cluster, target: &str) -> Result<(), CommandError> {
     for object in target_objects(cluster.home(), target) {
+        let is_namespace = object["kind"] == "Namespace";
+        let key = ObjectKey::of(&object).of_kind(Kind::Usage)?;
+        if is_namespace && cluster.get(&key).await.map_err(of_cluster)? != Present::Absent {
+            continue;
+        }
         apply_ours(cluster, &object).await?;
     }
     Ok(())
@@ -193,17 +201,30 @@ impl SubscriptionRequest<'_> {
     }
 }
 
+/// What the cluster says of a subscription.
+#[derive(Debug)]
+pub(crate) enum Subscribed {
+    /// It does not know the kind: no daemon was ever installed, or not whole.
+    Unknown,
+    /// There is none of this name.
+    Nothing,
+    /// This.
+    To(Box<SubscriptionSpec>),
+}
+
 /// What the subscription of a name says, if there is one.
-pub(crate) async fn subscribed(
-    cluster: &Cluster,
-    name: &str,
-) -> Result<Option<SubscriptionSpec>, CommandError> {
+pub(crate) async fn subscribed(cluster: &Cluster, name: &str) -> Result<Subscribed, CommandError> {
     match cluster.subscription(name).await {
-        Ok(found) => Ok(found.map(|found| found.spec)),
-        // No daemon was ever installed.
-        Err(ClusterError::NotServed { .. }) => Ok(None),
+        Ok(Some(found)) => Ok(Subscribed::To(Box::new(found.spec))),
+        Ok(None) => Ok(Subscribed::Nothing),
+        Err(ClusterError::NotServed { .. }) => Ok(Subscribed::Unknown),
         Err(error) => Err(of_cluster(error)),
     }
+}
+
+/// Begins anew with the trust of a subscription.
+pub(crate) fn forget_floor(choice: &ClusterChoice, subscription: &str) -> String {
+    choice.kubectl(&choice.daemon_namespace, &format!("delete configmap {}", floor_name(subscription)))
 }
 
 /// Subscribes the cluster.

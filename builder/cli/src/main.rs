@@ -35,7 +35,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     command::{Command, Context, InsideCommand},
-    error::{CommandError, Kind},
+    error::{CommandError, Kind, OfKind as _},
     home::Home,
     report::{Format, Report},
 };
@@ -47,7 +47,8 @@ struct Arguments {
     /// Write one JSON document instead of lines.
     #[arg(long, global = true)]
     json: bool,
-    /// Folder of downloads, store, registry and development keys [default: `BUNDLE_HOME`, else ~/.local/share/bundle].
+    /// Folder of downloads, store, registry and development keys [default: `BUNDLE_HOME`, else `bundle`
+    /// in `XDG_DATA_HOME`, else ~/.local/share/bundle].
     // Not as clap's `env`: what comes from there would stand in the usage of every error.
     #[arg(long, global = true, value_name = "FOLDER")]
     home: Option<PathBuf>,
@@ -90,6 +91,8 @@ fn run(arguments: Arguments) -> Result<(), CommandError> {
             CommandError::new(Kind::Usage, "there is no home folder in the environment")
                 .hint("bundle --home FOLDER …")
         })?;
+    // Processes that go on in other folders are told of it too.
+    let root = std::path::absolute(root).of_kind(Kind::Machine)?;
     let format = if arguments.json { Format::Json } else { Format::Text };
     let context = Context { home: Home::new(root), report: Report::new(format) };
     command.run(&context)

@@ -46,6 +46,14 @@ impl Report {
         }
     }
 
+    /// The first lines of a result whose rest comes later. Programs get all of it in the end.
+    pub(crate) fn beginning(self, lines: impl FnOnce() -> String) -> io::Result<()> {
+        match self.format {
+            Format::Json => Ok(()),
+            Format::Text => io::stdout().lock().write_all(lines().as_bytes()),
+        }
+    }
+
     /// A line about what is going on. A closed standard error is no reason to stop.
     #[allow(clippy::unused_self, reason = "who reports decides where notes go")]
     pub(crate) fn note(self, line: &str) {

@@ -243,13 +243,18 @@ fn shown(parts: &[UnknownPart]) -> String {
     text
 }
 
+/// What helps with a script that nobody declared where it may not be recorded either.
+pub fn undeclared_hint(package: &impl std::fmt::Display) -> String {
+    format!("leave {package} out of the recipe, or read its script and add it to the table of effects")
+}
+
 impl InstallError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownScript { package, .. } => Some(format!(
-                "bundle effects record {package}; or leave {package} out of the recipe, or read its script and add it to the table of effects"
-            )),
+            Self::UnknownScript { package, .. } => {
+                Some(format!("bundle effects record {package}; or {}", undeclared_hint(package)))
+            }
             Self::NotRecorded { run }
             | Self::ScriptChanged { run, .. }
             | Self::ArgumentsChanged { run, .. }

@@ -18,7 +18,7 @@ mod tree;
 
 pub use capabilities::{Capabilities, CapabilitiesError};
 pub use effect::{EffectError, Level, ScriptKnowledge, UnknownPart, fixed_user, script_knowledge};
-pub use error::{ChangedRead, InstallError};
+pub use error::{ChangedRead, InstallError, undeclared_hint};
 pub use install::{
     InstallOptions, RecordScriptsError, Recorded, Recorder, SourceFile, UnknownRun, accounts_needed, install,
     place_sources, record_scripts, script_level, unknown_scripts,

@@ -65,7 +65,7 @@ pub enum ClusterError {
         source: Box<kube::Error>,
     },
     /// The API server says that it does not do what was asked.
-    #[error("cannot {verb} {object}: {}", answer.message)]
+    #[error("cannot {verb} {object}: {}", said(answer))]
     Answer {
         /// What was asked.
         verb: Verb,
@@ -126,6 +126,9 @@ pub enum ClusterError {
     },
 }
 
+/// Most characters of an answer that are shown.
+const LONGEST_ANSWER: usize = 1000;
+
 impl ClusterError {
     /// What became of a request that failed.
     pub fn request(verb: Verb, object: impl Into<String>, source: kube::Error) -> Self {
@@ -157,10 +160,40 @@ impl ClusterError {
     }
 }
 
+/// What an answer says, in one line: whatever stands before the API server may answer with a page, or with nothing.
+fn said(answer: &kube::core::Status) -> String {
+    let line = answer.message.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let line: String = line.chars().take(LONGEST_ANSWER).collect();
+    match (line.is_empty(), answer.code) {
+        (true, code) => format!("HTTP status {code}"),
+        (false, _) => line,
+    }
+}
+
 /// The status of an answer, if there was an answer.
 pub(crate) fn status_of(error: &kube::Error) -> Option<&kube::core::Status> {
     match error {
         kube::Error::Api(status) => Some(status),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_one_line() {
+        let answer = |message: &str, code: u16| {
+            let status = Status { message: message.to_owned(), code, ..Status::default() };
+            ClusterError::request(Verb::List, "pods", kube::Error::Api(Box::new(status))).to_string()
+        };
+        let forbidden = "pods is forbidden: User \"shop\" cannot list resource \"pods\"";
+        assert_eq!(answer(forbidden, 403), format!("cannot list pods: {forbidden}"));
+        assert_eq!(answer("", 503), "cannot list pods: HTTP status 503");
+        assert_eq!(answer("\n<html>\n<body>no</body>\n", 502), "cannot list pods: <html>");
+        assert!(answer(&"x".repeat(9000), 500).len() < 1100);
     }
 }

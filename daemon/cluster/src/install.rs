@@ -13,8 +13,6 @@ use crate::{
 
 /// Name of the Deployment, the account and the roles.
 const NAME: &str = "bundle-daemon";
-/// Name of its role in a namespace that subscriptions install to.
-pub const TARGET_ROLE: &str = "bundle-daemon-target";
 /// The label by which its pods are found.
 pub const DAEMON_PODS: &str = "app.kubernetes.io/name=bundle-daemon";
 /// The port that says whether the loop still turns.
@@ -77,7 +75,7 @@ pub fn install_objects(image: &str, options: &InstallOptions) -> Vec<Value> {
         "automountServiceAccountToken": false,
     }));
     objects.extend(role(home, Some(home), NAME, PermissionScope::Home));
-    objects.extend(role(home, None, &format!("{NAME}-nodes"), PermissionScope::Cluster));
+    objects.extend(role(home, None, &beside_others(home, "nodes"), PermissionScope::Cluster));
     objects.extend(options.targets.iter().flat_map(|target| target_objects(home, target)));
     objects.push(deployment(image, options));
     objects
@@ -89,18 +87,44 @@ pub fn target_objects(home: &str, target: &str) -> Vec<Value> {
     if target != home {
         objects.push(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": target } }));
     }
-    objects.extend(role(home, Some(target), TARGET_ROLE, PermissionScope::Target));
+    objects.extend(role(home, Some(target), &target_role(home), PermissionScope::Target));
     objects
 }
 
+/// Name of the role of the daemon of namespace `home` in a namespace that it installs to.
+pub fn target_role(home: &str) -> String {
+    beside_others(home, "target")
+}
+
+/// A name that the daemon of another namespace does not use: its binding would take the rights of this one away.
+fn beside_others(home: &str, what: &str) -> String {
+    if home == InstallOptions::NAMESPACE { format!("{NAME}-{what}") } else { format!("{NAME}-{what}-{home}") }
+}
+
+/// The daemon of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DaemonState {
+    /// None is installed.
+    Absent,
+    /// None of its processes is ready.
+    Unready,
+    /// It runs, from this image.
+    Ready(String),
+}
+
 impl Cluster {
-    /// The image of the daemon that is installed in its namespace, if one is.
-    pub async fn daemon_image(&self) -> Result<Option<String>, ClusterError> {
+    /// How it stands with the daemon in its namespace.
+    pub async fn daemon_state(&self) -> Result<DaemonState, ClusterError> {
         let found = self.own::<Deployment>().get_opt(NAME).await;
         let object = || format!("Deployment {}/{NAME}", self.home());
         let found = found.map_err(|source| ClusterError::request(Verb::Get, object(), source))?;
-        let containers = found.and_then(|found| Some(found.spec.template.spec?.containers));
-        Ok(containers.and_then(|containers| containers.into_iter().next()?.image))
+        let Some(Deployment { spec, status, .. }) = found else { return Ok(DaemonState::Absent) };
+        let is_ready = status.and_then(|status| status.ready_replicas).is_some_and(|ready| ready > 0);
+        let container = spec.template.spec.and_then(|pod| pod.containers.into_iter().next());
+        Ok(match container.and_then(|container| container.image) {
+            Some(image) if is_ready => DaemonState::Ready(image),
+            _ => DaemonState::Unready,
+        })
     }
 }
 
@@ -202,6 +226,26 @@ mod tests {
             assert!(version["additionalPrinterColumns"].as_array().unwrap().len() >= 5, "{name}");
             assert_eq!(definition["spec"]["group"], API_GROUP);
         }
+    }
+
+    #[test]
+    fn daemons_of_two_namespaces_share_no_name() {
+        let names = |home: &str| {
+            let options = InstallOptions {
+                namespace: home.to_owned(),
+                targets: vec!["shop".to_owned()],
+                arguments: Vec::new(),
+            };
+            let objects = install_objects("registry.example/bundle@sha256:0", &options);
+            let shared = objects.iter().filter(|object| {
+                object["metadata"]["namespace"] != home && object["metadata"]["name"] != home
+            });
+            let name = |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]);
+            shared.filter(|object| object["kind"] != "Namespace").map(name).collect::<Vec<_>>()
+        };
+        let (usual, other) = (names(InstallOptions::NAMESPACE), names("other"));
+        assert_eq!((usual.len(), other.len()), (4, 4));
+        assert!(usual.iter().all(|name| !other.contains(name)), "{usual:?} {other:?}");
     }
 
     #[test]

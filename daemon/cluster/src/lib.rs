@@ -38,7 +38,7 @@ pub use events::{EventKind, Events};
 pub use fence::Fence;
 pub use floor::{StoredFloor, floor_name};
 pub use install::{
-    DAEMON_PODS, InstallOptions, TARGET_ROLE, crd_names, crds, install_objects, target_objects,
+    DAEMON_PODS, DaemonState, InstallOptions, crd_names, crds, install_objects, target_objects, target_role,
 };
 pub use jobs::JobState;
 pub use lease::{HeldLease, LeaseOptions, LeaseTiming, acquire};

@@ -31,14 +31,18 @@ impl Cluster {
 
     /// One subscription.
     pub async fn subscription(&self, name: &str) -> Result<Option<Subscription>, ClusterError> {
-        self.own::<Subscription>().get_opt(name).await.map_err(|source| {
-            // What is merely absent is none; only a kind that is not there has no answer of its own.
-            if status_of(&source).is_some_and(|status| status.code == 404) {
-                let (api_version, kind) = (format!("{API_GROUP}/{API_VERSION}"), "Subscription".to_owned());
-                return ClusterError::NotServed { api_version, kind };
-            }
-            ClusterError::request(Verb::Get, format!("subscription {name}"), source)
-        })
+        match self.own::<Subscription>().get(name).await {
+            Ok(found) => Ok(Some(found)),
+            Err(source) => match status_of(&source) {
+                // Whoever does not serve the kind answers 404 as well, but does not say of what.
+                Some(status) if status.code == 404 && status.reason == "NotFound" => Ok(None),
+                Some(status) if status.code == 404 => Err(ClusterError::NotServed {
+                    api_version: format!("{API_GROUP}/{API_VERSION}"),
+                    kind: "Subscription".to_owned(),
+                }),
+                _ => Err(ClusterError::request(Verb::Get, format!("subscription {name}"), source)),
+            },
+        }
     }
 
     /// Replaces the status of a subscription as it was read.

@@ -98,7 +98,7 @@ fn stays_the_same() -> serde_json::Value {
     serde_json::json!([{
         "rule": "self == oldSelf",
         "message": "a subscription stays in its namespace, and data is not moved: name the namespace as before \
-                    (bundle up --namespace), or make a subscription of another name for the other one",
+                    (--namespace), or make a subscription of another name for the other one",
     }])
 }
 

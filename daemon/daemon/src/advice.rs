@@ -17,7 +17,10 @@ fn place(home: &str) -> String {
 
 /// Gives the daemon its rights in the namespace of a subscription.
 pub(crate) fn grant(home: &str, name: &str, spec: &SubscriptionSpec) -> String {
-    let SubscriptionSpec { registry, repository, channel, environment, namespace, .. } = spec;
+    let SubscriptionSpec { registry, repository, channel, environment, namespace, poll_seconds, .. } = spec;
+    let soak = spec.soak_seconds.map_or_else(String::new, |seconds| format!(" --soak {seconds}"));
+    let class = spec.backup.storage_class.as_ref();
+    let class = class.map_or_else(String::new, |class| format!(" --storage-class {class}"));
     let channel = channel.split_once('/').map_or(channel.as_str(), |(_, channel)| channel);
     let scheme = match registry.scheme {
         RegistryScheme::Http => " --scheme http",
@@ -25,7 +28,7 @@ pub(crate) fn grant(home: &str, name: &str, spec: &SubscriptionSpec) -> String {
     };
     format!(
         "bundle subscribe {channel} {}/{repository}{scheme} --environment {environment} --name {name} --namespace \
-         {namespace} --trust-root FILE {}",
+         {namespace} --poll {poll_seconds}{soak}{class} --trust-root FILE {}",
         registry.address,
         place(home)
     )
@@ -88,12 +91,12 @@ mod tests {
         let spec = serde_json::from_value(serde_json::json!({
             "registry": { "address": "registry:5000", "scheme": "http" }, "repository": "shop/releases",
             "channel": "shop/prod", "environment": "production", "namespace": "shop-eu",
-            "trustRoot": { "digest": release },
+            "trustRoot": { "digest": release }, "soakSeconds": 600, "backup": { "storageClass": "fast" },
         }));
         assert_eq!(
             grant("bundle-system", "eu", &spec.unwrap()),
             "bundle subscribe prod registry:5000/shop/releases --scheme http --environment production --name eu \
-             --namespace shop-eu --trust-root FILE --context NAME"
+             --namespace shop-eu --poll 30 --soak 600 --storage-class fast --trust-root FILE --context NAME"
         );
         let confirm = confirm_prune("bundle-system", "shop", &release);
         let patch = confirm.split('\'').nth(1).unwrap();

@@ -58,11 +58,6 @@ impl Trouble {
         matches!(self, Self::Outranked { .. } | Self::Cluster { source: ClusterError::LeaseLost { .. } })
     }
 
-    /// Whether the API server said that the daemon may not do it.
-    pub(crate) fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Cluster { source } if source.is_forbidden())
-    }
-
     /// Whether all that was read must be read again.
     pub(crate) const fn is_stale(&self) -> bool {
         matches!(self, Self::Cluster { source: ClusterError::Stale { .. } })

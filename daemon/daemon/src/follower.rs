@@ -8,8 +8,8 @@ use std::{
 
 use bundles_objects::{Binding, NamespaceName, RegistryMap, SubscriptionName, TextError};
 use daemon_cluster::{
-    Cluster, EventKind, Events, RegistryEndpoint, RegistryScheme, ReleasePlace, Subscription, TARGET_ROLE,
-    release_title,
+    Cluster, EventKind, Events, RegistryEndpoint, RegistryScheme, ReleasePlace, Subscription, release_title,
+    target_role,
 };
 use daemon_plan::{
     Phase, RolloutState, Step, Target, decide_target, next,
@@ -87,10 +87,48 @@ pub(crate) struct Follower {
     /// What kept a step of this turn from being done, for the status.
     pub(crate) trouble: Option<String>,
     pub(crate) told_target: Option<String>,
-    /// What kept the last turn from its end, as it was logged.
-    logged_trouble: Option<String>,
-    /// The command that gives the daemon the rights that it needs for this subscription.
+    /// What was in the way of the last turn, and of this one so far, as it was logged.
+    logged: Logged,
+    /// Where the daemon needs rights for this subscription, once it was read.
+    rights: Option<Rights>,
+}
+
+/// Troubles that were logged, each once as long as every turn meets it again.
+#[derive(Debug, Default)]
+struct Logged {
+    before: BTreeSet<String>,
+    now: BTreeSet<String>,
+}
+
+impl Logged {
+    /// Notes a trouble; whether the last turn did not have it.
+    fn is_new(&mut self, text: &str) -> bool {
+        self.now.insert(text.to_owned()) && !self.before.contains(text)
+    }
+
+    /// The turn is over.
+    fn end_turn(&mut self) {
+        self.before = std::mem::take(&mut self.now);
+    }
+}
+
+/// Where the daemon needs rights, and how it gets them.
+#[derive(Debug)]
+struct Rights {
+    namespace: String,
+    role: String,
+    /// The command that gives them.
     grant: String,
+}
+
+impl Rights {
+    /// What helps, if a text says that rights are missing in the namespace (as the authorizer of RBAC words it).
+    fn advice(&self, text: &str) -> Option<String> {
+        let Self { namespace, role, grant } = self;
+        let is_refused =
+            text.contains("cannot ") && text.contains(&format!("in the namespace \"{namespace}\""));
+        is_refused.then(|| format!("; if RoleBinding {namespace}/{role} is missing: {grant}"))
+    }
 }
 
 impl Follower {
@@ -119,14 +157,21 @@ impl Follower {
             work: None,
             trouble: None,
             told_target: None,
-            logged_trouble: None,
-            grant: String::new(),
+            logged: Logged::default(),
+            rights: None,
         }
     }
 
     /// One turn. Errors end the turn, not the follower: the next turn reads everything anew.
     pub(crate) async fn turn(&mut self) -> Turn {
-        match self.take_turn().await {
+        let turn = self.take_turn().await;
+        let turn = self.end_turn(turn);
+        self.logged.end_turn();
+        turn
+    }
+
+    fn end_turn(&mut self, turn: Result<Turn, Trouble>) -> Turn {
+        match turn {
             Ok(turn) => turn,
             Err(error) => {
                 if !error.is_stale() {
@@ -151,7 +196,12 @@ impl Follower {
         if let Err(error) = binding_of(&self.name, &subscription.spec.place()) {
             return self.refuse_subscription(subscription, chain(&error)).await;
         }
-        self.grant = advice::grant(self.cluster.home(), &self.name, &subscription.spec);
+        let home = self.cluster.home();
+        self.rights = Some(Rights {
+            namespace: subscription.spec.namespace.clone(),
+            role: target_role(home),
+            grant: advice::grant(home, &self.name, &subscription.spec),
+        });
         let view = self.look(&subscription, now).await?;
         let journals = Journals::read(&self.cluster, &self.name, self.epoch).await?;
         let target = target_of(&subscription, &journals, &view, now);
@@ -166,9 +216,6 @@ impl Follower {
             None
         };
         self.publish(&mut table).await?;
-        if self.trouble.is_none() {
-            self.logged_trouble = None;
-        }
         let now = self.clock.now();
         self.looked = now;
         let poll = self.next_poll.unwrap_or(now);
@@ -178,16 +225,14 @@ impl Follower {
         Ok(Turn::Wait(Duration::try_from(pause).unwrap_or_default()))
     }
 
-    /// What is in the way, and what helps if that is known. It is logged when it is another than last time.
-    pub(crate) fn tell_trouble(&mut self, what: &str, error: &Trouble) -> String {
+    /// What is in the way, and what helps if that is known. It is logged unless the last turn met it too.
+    pub(crate) fn tell_trouble(&mut self, what: &str, error: &dyn std::error::Error) -> String {
         let mut text = chain(error);
-        if error.is_forbidden() {
-            let namespace = format!("; if the namespace has no RoleBinding {TARGET_ROLE}: {}", self.grant);
-            text.push_str(&namespace);
+        if let Some(advice) = self.rights.as_ref().and_then(|rights| rights.advice(&text)) {
+            text.push_str(&advice);
         }
-        if self.logged_trouble.as_ref() != Some(&text) {
+        if self.logged.is_new(&text) {
             tracing::warn!(subscription = self.name, error = text, "{what}");
-            self.logged_trouble = Some(text.clone());
         }
         text
     }
@@ -249,11 +294,13 @@ impl Follower {
             tracing::debug!(subscription = self.name, release = %work.state.release, step = step.name(), "step");
             let before = self.trouble.take();
             let taken = self.take(table, step).await;
+            let in_the_way = match &taken {
+                Ok(_) => self.trouble.clone(),
+                Err(error) if error.is_stale() || error.is_lost() => Some(chain(error)),
+                Err(error) => Some(self.tell_trouble("a step was not done", error)),
+            };
             if let Some(work) = &mut self.work {
-                work.seen.trouble = match &taken {
-                    Ok(_) => self.trouble.clone(),
-                    Err(error) => Some(chain(error)),
-                };
+                work.seen.trouble.clone_from(&in_the_way);
             }
             // One step that was done does not undo what an earlier one has met in this turn.
             self.trouble = self.trouble.take().or(before);
@@ -262,8 +309,8 @@ impl Follower {
                 Ok(Flow::Wait(until)) => return Ok(Some(until)),
                 Ok(Flow::Over) => return Ok(Some(now)),
                 Err(error) if error.is_stale() || error.is_lost() => return Err(error),
-                Err(error) => {
-                    self.trouble = Some(self.tell_trouble("a step was not done", &error));
+                Err(_) => {
+                    self.trouble = in_the_way;
                     return Ok(Some(pause));
                 }
             }
@@ -471,4 +518,46 @@ pub(crate) fn remembered(table: &Table) -> BTreeSet<Digest> {
         table.subscription.status.iter().flat_map(|status| &status.denied).map(|denied| denied.digest),
     );
     keep
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_logged_when_it_comes() {
+        let mut logged = Logged::default();
+        let mut turn = |texts: &[&str]| {
+            let new: Vec<_> = texts.iter().map(|text| logged.is_new(text)).collect();
+            logged.end_turn();
+            new
+        };
+        assert_eq!(turn(&["a", "b", "a"]), [true, true, false]);
+        assert_eq!(turn(&["b", "a"]), [false, false], "each turn meets them again");
+        assert_eq!(turn(&["a"]), [false]);
+        assert_eq!(turn(&["a", "b"]), [false, true], "it was gone");
+        assert!(turn(&[]).is_empty());
+        assert_eq!(turn(&["a"]), [true]);
+    }
+
+    #[test]
+    fn only_missing_rights_in_the_namespace_are_given() {
+        let rights = Rights {
+            namespace: "shop".to_owned(),
+            role: "bundle-daemon-target".to_owned(),
+            grant: "bundle subscribe".to_owned(),
+        };
+        let denied = |namespace: &str| {
+            format!(
+                "cannot list objects of kind Pod: pods is forbidden: User \"system:serviceaccount:bundle-system:bundle-daemon\" \
+                 cannot list resource \"pods\" in API group \"\" in the namespace \"{namespace}\""
+            )
+        };
+        let expected = "; if RoleBinding shop/bundle-daemon-target is missing: bundle subscribe";
+        assert_eq!(rights.advice(&denied("shop")).as_deref(), Some(expected));
+        assert_eq!(rights.advice(&denied("bundle-system")), None);
+        let quota =
+            "cannot create pod: pods \"a\" is forbidden: exceeded quota: pods, used: pods=1, limited: pods=1";
+        assert_eq!(rights.advice(quota), None);
+    }
 }

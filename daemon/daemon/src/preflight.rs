@@ -29,7 +29,7 @@ pub(crate) async fn preflight(
     let requires = contents.release.requires();
     if !requires.daemon.is_met_by(version.0, version.1) {
         faults.push(format!(
-            "the release needs a daemon {}, this is {}.{}: bundle up --context NAME installs the newer one",
+            "the release needs a daemon {}, this is {}.{}: a newer `bundle subscribe` with --upgrade-daemon installs its own",
             requires.daemon, version.0, version.1
         ));
     }

@@ -416,7 +416,7 @@ impl Follower {
         work.seen.health.extend(sight.health);
         work.seen.stuck_pods = sight.stuck_pods;
         if let Some(error) = sight.trouble {
-            self.trouble = Some(self.tell_trouble("not everything could be seen", &error.into()));
+            self.trouble = Some(self.tell_trouble("not everything could be seen", &error));
         }
     }
 

@@ -88,6 +88,13 @@ impl Place {
         Ok(self.operator(&["status", product])?[0]["status"].clone())
     }
 
+    /// A subscription, as the API server has it.
+    pub fn subscription(&self, name: &str) -> Result<Value> {
+        let text =
+            self.cluster.kubectl(&["get", "subscription", name, "-n", "bundle-system", "-o", "json"])?;
+        serde_json::from_str(&text).context("kubectl writes JSON")
+    }
+
     /// Waits until the status of a product is as wanted.
     pub fn wait_for(
         &self,

@@ -144,8 +144,8 @@ fn a_cluster_follows_owners_of_its_own_trust_root() -> Result<()> {
     let cluster = format!("--context bed --kubeconfig {kubeconfig}");
     let subscribe = |channel: &str| {
         format!(
-            "subscribe {channel} {registry}/generator --scheme http --environment test --trust-root trust-root.json --name \
-             {PLACE} --namespace {PLACE} --poll 1 --soak 3 {cluster}"
+            "subscribe {channel} {registry}/generator --scheme http --environment test --name {PLACE} --namespace {PLACE} --poll \
+             1 --soak 3 --trust-root trust-root.json {cluster}"
         )
     };
     let said = people.refused(&subscribe("dev"), 4)?;
@@ -154,29 +154,60 @@ fn a_cluster_follows_owners_of_its_own_trust_root() -> Result<()> {
     assert_eq!(document["daemonInstalled"], true, "{document:#}");
     place.wait_for(PLACE, "the first release", KEPT_WITHIN, |status| keeps(status, &first))?;
 
-    // Without its rights the daemon says what gives them back, and the same command does.
+    // Without its rights the daemon says what gives them back, and that does.
     place.cluster.kubectl(&["delete", "rolebinding", "bundle-daemon-target", "-n", PLACE])?;
-    let helps = format!("--name {PLACE} --namespace {PLACE} --trust-root FILE --context NAME");
-    let status = place.wait_for(PLACE, "the word of missing rights", Duration::from_mins(1), |status| {
-        status.to_string().contains(&helps)
-    })?;
-    ensure!(status.to_string().contains("bundle-daemon-target"), "{status:#}");
-    let document = people.run(&subscribe("production"))?;
+    let advice =
+        |status: &Value| {
+            let conditions = status["conditions"].as_array()?;
+            let ready = conditions.iter().find(|one| one["type"] == "Ready")?;
+            let (_, command) =
+                ready["message"].as_str()?.split_once("bundle-daemon-target is missing: bundle ")?;
+            Some(command.replace(
+                "--trust-root FILE --context NAME",
+                &format!("--trust-root trust-root.json {cluster}"),
+            ))
+        };
+    let is_said = |status: &Value| advice(status).is_some();
+    let status = place.wait_for(PLACE, "the word of missing rights", Duration::from_mins(1), is_said)?;
+    let command = advice(&status).context("a command")?;
+    assert_eq!(command, subscribe("production"));
+    let document = people.run(&command)?;
     assert_eq!((&document["daemonInstalled"], &document["trustedBefore"]), (&false.into(), &Value::Null));
     platform.change("bundle.toml", "version = \"0.1.0\"", "version = \"0.2.0\"")?;
     let second = people.release(&platform)?;
     assert_ne!(first, second);
     place.wait_for(PLACE, "the second release", KEPT_WITHIN, |status| keeps(status, &second))?;
 
-    // Another channel is another subscription, and keys of this machine do not take it over.
+    // What was passed over in silence would be lost: another channel, another namespace.
     let said = people.refused(&subscribe("staging"), 2)?;
     ensure!(said.contains("--name OTHER"), "{said}");
+    let said = people.refused(&subscribe("production").replace(&format!("--namespace {PLACE}"), ""), 2)?;
+    ensure!(said.contains(&format!("--namespace {PLACE}")), "{said}");
+    ensure!(place.cluster.kubectl(&["get", "namespace", "generator"]).is_err(), "a namespace was made");
+
+    // The next version of the root takes the place of the first.
+    people.run("trust next trust.toml --previous trust-root.json --key alice.key --key bob.key")?;
+    let pinned = place.subscription(PLACE)?["spec"]["trustRoot"]["digest"].clone();
+    let document = people.run(&subscribe("production").replace("trust-root.json", "trust-root-2.json"))?;
+    assert_eq!(document["trustedBefore"], pinned);
+    let generation = place.subscription(PLACE)?["metadata"]["generation"].clone();
+    place.wait_for(PLACE, "the next root", Duration::from_mins(1), |status| {
+        status["observedGeneration"] == generation && keeps(status, &second)
+    })?;
+
+    // Keys of this machine do not take over what trusts others, nor the daemon that serves it.
+    let daemon = document["daemon"].as_str().context("an image")?;
     let root = platform.root().display();
     let taken =
         format!("subscribe production {registry}/generator --scheme http --environment test {cluster}");
-    people.run(&format!("{taken} --trust-root trust-root.json --poll 1"))?;
+    people.run(&format!("{taken} --trust-root trust-root-2.json --poll 1"))?;
+    let before = place.subscription("generator")?["spec"].clone();
     let up = format!("up {root} --listen 127.0.0.1:0 --registry {registry} {cluster}");
     let said = people.refused(&up, 4)?;
-    ensure!(said.contains("generator/production") && said.contains("bundle subscribe dev"), "{said}");
+    ensure!(said.contains("generator/production") && said.contains("--name OTHER"), "{said}");
+    assert_eq!(place.subscription("generator")?["spec"], before);
+    let image = ["-o", "jsonpath={.spec.template.spec.containers[0].image}"];
+    let of_daemon = ["get", "deployment", "bundle-daemon", "-n", "bundle-system"];
+    assert_eq!(place.cluster.kubectl(&[&of_daemon[..], &image].concat())?, daemon);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use bundles_trust::{Randomness as _, SystemRandomness};
 use clap::Args;
 use daemon::{Clock, DaemonOptions};
-use daemon_cluster::LeaseTiming;
+use daemon_cluster::{InstallOptions, LeaseTiming};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -15,7 +15,8 @@ use crate::{
     error::{CommandError, Kind, OfKind as _},
 };
 
-/// Keep the namespaces of a cluster on their channels. Runs in the cluster; `bundle up --context` installs it.
+/// Keep the namespaces of a cluster on their channels. Runs in the cluster; `bundle subscribe` and `bundle up --context`
+/// install it.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The image that holds this executable, as nodes pull it.
@@ -28,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "context")]
     kubeconfig: Option<PathBuf>,
     /// Namespace of the daemon's own objects.
-    #[arg(long, env = "POD_NAMESPACE", default_value = "bundle-system")]
+    #[arg(long, env = "POD_NAMESPACE", default_value = InstallOptions::NAMESPACE)]
     namespace: String,
     /// Name of this process among others.
     #[arg(long, env = "POD_NAME", default_value = "host")]
@@ -70,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         .of_kind(Kind::Remote)
         .map_err(|error| {
             error.hint(
-                "in a cluster: bundle up PLATFORM --context NAME installs it; elsewhere: --context NAME",
+                "in a cluster: `bundle subscribe` or `bundle up PLATFORM --context NAME` installs it; elsewhere: --context NAME",
             )
         })?;
         let mut terminated = signal(SignalKind::terminate()).of_kind(Kind::Machine)?;

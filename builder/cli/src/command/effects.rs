@@ -5,7 +5,8 @@ pub(crate) mod record;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use builder_inputs::PackageCache;
-use builder_tree::{Level, Package, Recordings, ScriptKnowledge, script_knowledge};
+use builder_recipe::ScriptPolicy;
+use builder_tree::{Level, Package, Recordings, ScriptKnowledge, script_knowledge, undeclared_hint};
 use bundles_release::lock::LockedPackage;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -177,10 +178,13 @@ fn audit(arguments: &Audit, context: &Context) -> Result<(), CommandError> {
         None => Ok(()),
         Some(first) => {
             let error = format!("{} packages have scripts that are not known", document.counts["unknown"]);
+            let other = match folder.platform.scripts {
+                ScriptPolicy::Recorded => folder.command(&format!("effects record {}", first.name)),
+                ScriptPolicy::DeclaredOnly => undeclared_hint(&first.name),
+            };
             Err(CommandError::new(Kind::Input, error).hint(format!(
-                "{}, which names what is not known; or {}",
+                "{}, which names what is not known; or {other}",
                 folder.command(&format!("effects show {}", first.name)),
-                folder.command(&format!("effects record {}", first.name))
             )))
         }
     }

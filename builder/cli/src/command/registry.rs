@@ -34,10 +34,10 @@ enum Verb {
 /// A registry that does not start, with what helps.
 fn not_served(error: ServerError) -> CommandError {
     let hint = match &error {
-        ServerError::InUse { .. } => {
-            Some("--root FOLDER for another one; `bundle down` stops the registry that `bundle up` started")
-        }
-        ServerError::Listen { .. } => Some("--address 127.0.0.1:0, for any port that is free"),
+        ServerError::InUse { .. } => Some(
+            "bundle registry serve --root FOLDER; or `bundle down`, which stops the registry that `bundle up` started",
+        ),
+        ServerError::Listen { .. } => Some("bundle registry serve --address 127.0.0.1:0"),
         _ => None,
     };
     CommandError::new(Kind::Machine, error).hint_if(hint)

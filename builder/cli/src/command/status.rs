@@ -47,6 +47,14 @@ fn status_lines(views: &[SubscriptionView]) -> String {
     for view in views {
         let status = &view.status;
         lines.push(format!("{}: channel {}, namespace {}", view.name, view.channel, view.namespace));
+        if view.freshness == Freshness::Behind {
+            let note = if status.conditions.is_empty() {
+                "  the daemon has not looked at it yet"
+            } else {
+                "  the daemon has not seen the last change of the subscription; it said before:"
+            };
+            lines.push(note.to_owned());
+        }
         match &status.running {
             Some(running) => {
                 let since = to_the_second(running.since);
@@ -66,11 +74,6 @@ fn status_lines(views: &[SubscriptionView]) -> String {
         }
         for denied in &status.denied {
             lines.push(format!("  denied   {} {}: {}", denied.digest, denied.reason, denied.message));
-        }
-        if view.freshness == Freshness::Behind {
-            lines.push(
-                "  the daemon has not seen the last change of the subscription; it said before:".to_owned(),
-            );
         }
         for condition in &status.conditions {
             let Condition { kind, status, reason, message, .. } = condition;
@@ -123,6 +126,7 @@ fn history_lines(history: &History) -> String {
 #[cfg(test)]
 mod tests {
     use daemon::HistoryEntry;
+    use daemon_cluster::SubscriptionStatus;
     use serde_json::json;
 
     use super::*;
@@ -156,10 +160,15 @@ mod tests {
              Held             False  NotHeld"
         );
         assert_eq!(status_lines(std::slice::from_ref(&view)), expected);
-        let behind = status_lines(&[SubscriptionView { freshness: Freshness::Behind, ..view }]);
-        let (before, after) = expected.split_at(expected.find("  Ready").unwrap());
+        let mut view = SubscriptionView { freshness: Freshness::Behind, ..view };
+        let behind = status_lines(std::slice::from_ref(&view));
+        let (before, after) = expected.split_at(expected.find("  runs").unwrap());
         let note = "  the daemon has not seen the last change of the subscription; it said before:\n";
         assert_eq!(behind, [before, note, after].concat());
+        view.status = SubscriptionStatus::default();
+        view.pin = None;
+        let new = "shop: channel shop/dev, namespace shop\n  the daemon has not looked at it yet\n  runs     nothing yet";
+        assert_eq!(status_lines(&[view]), new);
     }
 
     #[test]

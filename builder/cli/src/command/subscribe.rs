@@ -2,10 +2,12 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use bundles_objects::{NamespaceName, SubscriptionName};
 use bundles_release::EnvironmentName;
 use bundles_trust::{Channel, ChannelName, Document as _, Reason, Role};
 use clap::Args;
-use daemon_cluster::Cluster;
+use daemon_cluster::{Cluster, DaemonState, SubscriptionSpec};
+use jiff::Timestamp;
 use registry_client::Scheme;
 use registry_wire::ImageName;
 use serde::Serialize;
@@ -14,7 +16,8 @@ use crate::{
     cluster::{ClusterChoice, of_cluster},
     command::{Context, runtime},
     error::{CommandError, Kind, OfKind as _},
-    installation::{self, SubscriptionRequest},
+    following::end_waiting_pods,
+    installation::{self, Subscribed, SubscriptionRequest},
     progress::Progress,
     publishing::{self, Target, of_refusal},
     root_file,
@@ -23,8 +26,9 @@ use crate::{
 /// Have a namespace of a cluster follow a channel: the daemon installs there what the channel names, if the owners of the
 /// trust root have signed it.
 ///
-/// Where there is no daemon yet, it is pushed beside the releases and installed; one that is there stays as it is, and
-/// gets the rights that it needs in the namespace. A subscription that is there is changed to what is said here.
+/// Where no daemon runs yet, this executable's is pushed beside the releases and installed. One that runs stays as it is,
+/// and gets its rights in the namespace. A subscription that is there is changed to what is said here; its pin, its hold and
+/// what it denies stay.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The channel.
@@ -44,10 +48,10 @@ pub(crate) struct Arguments {
     environment: EnvironmentName,
     /// Name of the subscription [default: the product's name].
     #[arg(long, value_name = "NAME")]
-    name: Option<String>,
+    name: Option<SubscriptionName>,
     /// Namespace that the platform runs in, made if it is not there [default: the product's name].
     #[arg(long, value_name = "NAME")]
-    namespace: Option<String>,
+    namespace: Option<NamespaceName>,
     /// Storage class of restore points; the cluster's default unless given.
     #[arg(long, value_name = "NAME")]
     storage_class: Option<String>,
@@ -57,6 +61,9 @@ pub(crate) struct Arguments {
     /// Seconds that health must hold, in place of what the releases say.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(..=86_400))]
     soak: Option<u32>,
+    /// Install this executable's daemon in place of the one that runs.
+    #[arg(long)]
+    upgrade_daemon: bool,
     #[command(flatten)]
     cluster: ClusterChoice,
 }
@@ -74,7 +81,8 @@ struct Document {
     /// The root that was trusted before, if another one was.
     #[serde(skip_serializing_if = "Option::is_none")]
     trusted_before: Option<String>,
-    daemon_image: String,
+    /// The image of the daemon.
+    daemon: String,
     /// Whether it was installed now.
     daemon_installed: bool,
     /// The command that shows how it stands.
@@ -96,8 +104,13 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     if trusted.role(&role).is_none() {
         return Err(of_refusal(Reason::NoRole { role }));
     }
-    let name = arguments.name.as_deref().unwrap_or(product.as_str());
-    let namespace = arguments.namespace.as_deref().unwrap_or(product.as_str());
+    if trusted.expires() < Timestamp::now() {
+        let message = format!("{} expired at {}", arguments.trust_root.display(), trusted.expires());
+        return Err(CommandError::new(Kind::Trust, message)
+            .hint("bundle trust next FILE --previous FILE --key FILE makes the version that follows"));
+    }
+    let name = arguments.name.as_ref().map_or(product.as_str(), SubscriptionName::as_str);
+    let namespace = arguments.namespace.as_ref().map_or(product.as_str(), NamespaceName::as_str);
     let manifest = root.signed.manifest();
     let channel = channel.to_string();
     let request = SubscriptionRequest {
@@ -117,21 +130,22 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
     let runtime = runtime()?;
     let cluster = runtime.block_on(arguments.cluster.connect())?;
     let before = runtime.block_on(installation::subscribed(&cluster, name))?;
-    if let Some(before) = before.as_ref().filter(|before| before.channel != channel) {
-        let message = format!("subscription {name} follows {}, and stays with its channel", before.channel);
-        let hint = format!("--name OTHER --namespace OTHER for {channel}, beside it");
-        return Err(CommandError::new(Kind::Usage, message).hint(hint));
+    if let Subscribed::To(before) = &before {
+        stays(before, &request)?;
     }
-    let present = runtime.block_on(cluster.daemon_image()).map_err(of_cluster)?;
-    let daemon_installed = present.is_none();
-    let daemon_image = if let Some(image) = present {
-        runtime.block_on(installation::give_rights(&cluster, namespace))?;
-        image
-    } else {
-        install(arguments, &cluster, namespace, &runtime, context)?
+    let state = runtime.block_on(cluster.daemon_state()).map_err(of_cluster)?;
+    let (daemon, daemon_installed) = match (state, &before) {
+        (DaemonState::Ready(image), Subscribed::Nothing | Subscribed::To(_)) if !arguments.upgrade_daemon => {
+            runtime.block_on(installation::give_rights(&cluster, namespace))?;
+            (image, false)
+        }
+        _ => (install(arguments, &cluster, namespace, &runtime, context)?, true),
     };
     runtime.block_on(installation::subscribe(&cluster, &request))?;
-    let before = before.map(|before| before.trust_root.digest).filter(|before| *before != request.root);
+    let trusted_before = match before {
+        Subscribed::To(before) => Some(before.trust_root.digest).filter(|before| *before != request.root),
+        Subscribed::Unknown | Subscribed::Nothing => None,
+    };
     let document = Document {
         subscription: name.to_owned(),
         context: arguments.cluster.context.clone(),
@@ -140,12 +154,34 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
         environment: arguments.environment.to_string(),
         namespace: namespace.to_owned(),
         trust_root: request.root.to_string(),
-        trusted_before: before.map(|before| before.to_string()),
-        daemon_image,
+        trusted_before: trusted_before.map(|before| before.to_string()),
+        daemon,
         daemon_installed,
         next: arguments.cluster.command(&format!("status {name}")),
     };
-    context.report.result(&document, || lines(&document)).of_kind(Kind::Machine)
+    context
+        .report
+        .result(&document, || lines(&document, &installation::forget_floor(&arguments.cluster, name)))
+        .of_kind(Kind::Machine)
+}
+
+/// Refuses what a subscription cannot become: its channel and its namespace stay.
+fn stays(before: &SubscriptionSpec, request: &SubscriptionRequest<'_>) -> Result<(), CommandError> {
+    let SubscriptionRequest { name, channel, namespace, .. } = request;
+    let usage = |message: String| CommandError::new(Kind::Usage, message);
+    if before.channel != *channel {
+        let message = format!("subscription {name} follows {}, and stays with its channel", before.channel);
+        return Err(usage(message).hint(format!("--name OTHER --namespace OTHER for {channel}, beside it")));
+    }
+    if before.namespace != *namespace {
+        let message =
+            format!("subscription {name} stays in namespace {}, where its data is", before.namespace);
+        return Err(usage(message).hint(format!(
+            "--namespace {}; or --name OTHER for one in {namespace}, beside it",
+            before.namespace
+        )));
+    }
+    Ok(())
 }
 
 /// Pushes the daemon beside the releases and installs it.
@@ -170,18 +206,25 @@ fn install(
         let image = installation::daemon_image_name(address, repository, &daemon);
         context.report.note(&format!("installing the daemon in {}", arguments.cluster.context));
         installation::install(cluster, &image, namespace, Vec::new()).await?;
+        end_waiting_pods(cluster, &image).await?;
         Ok(image)
     })
 }
 
-fn lines(document: &Document) -> String {
+/// `forget_floor` is the command that lets the daemon begin anew with its trust.
+fn lines(document: &Document, forget_floor: &str) -> String {
     let Document { subscription, context, channel, repository, environment, namespace, trust_root, .. } =
         document;
-    let before = document.trusted_before.as_ref();
-    let before = before.map_or_else(String::new, |before| format!(", no longer {before}"));
+    let before = document.trusted_before.as_ref().map_or_else(String::new, |before| {
+        format!(
+            "trusted root {before} before: if the new one does not follow from it, the daemon says so in its status and stays \
+             with what it accepted until: {forget_floor}\n"
+        )
+    });
+    let daemon = if document.daemon_installed { "installed" } else { "left as it is" };
     format!(
         "{subscription} follows {channel} of {repository}\ncontext {context}, namespace {namespace}, environment \
-         {environment}\ntrusts root {trust_root}{before}\nnext: {}\n",
-        document.next
+         {environment}\ndaemon {}, {daemon}\ntrust root {trust_root}\n{before}next: {}\n",
+        document.daemon, document.next
     )
 }

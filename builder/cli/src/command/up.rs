@@ -10,12 +10,14 @@ use std::{
 use builder_build::Store;
 use builder_inputs::Update;
 use builder_recipe::Recipe;
-use bundles_release::EnvironmentName;
+use bundles_release::{EnvironmentName, ProductName};
 use bundles_trust::{
     Channel, ChannelName, Document as _, Owner, SignatureBundle, SystemRandomness, verify_release,
 };
 use clap::Args;
-use daemon_cluster::{Cluster, InstallOptions};
+use daemon_cluster::{
+    Cluster, ClusterError, DaemonState, InstallOptions, RegistryScheme, Subscription, SubscriptionSpec,
+};
 use jiff::Timestamp;
 use registry_client::Scheme;
 use registry_wire::{Digest, RegistryAddress};
@@ -30,7 +32,7 @@ use crate::{
     following::{Following, end_waiting_pods, follow},
     images::{self, PlatformImage},
     inputs::{self, Sources},
-    installation::{self, SubscriptionRequest},
+    installation::{self, Subscribed, SubscriptionRequest},
     platform::PlatformFolder,
     progress::Progress,
     promotion::{Earlier, Promotion},
@@ -208,10 +210,19 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
         note(&format!("made development keys in {}: for this machine, not for production", keys.display()));
     }
 
+    let repository = &folder.platform.repository;
+    if let Some((cluster, choice)) = &cluster {
+        let channel = Channel::new(product.clone(), channel.clone()).to_string();
+        if let Subscribed::To(spec) = runtime.block_on(installation::subscribed(cluster, product.as_str()))?
+            && spec.trust_root.digest != trust.root.signed.digest()
+        {
+            return Err(of_other_root(&spec, choice, product, &channel, &trust));
+        }
+    }
+
     let address: RegistryAddress = process.address.to_string().parse().of_kind(Kind::Machine)?;
     let progress = Arc::new(Progress::new(context.report));
     let registry = publishing::connect(&address, Scheme::Http, &progress)?;
-    let repository = &folder.platform.repository;
     let target = Target { registry: &registry, repository };
     let release = &assembled.release;
     let closed = |error| CommandError::new(Kind::Trust, error).hint(new_keys(&keys));
@@ -257,6 +268,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
         cluster: None,
     };
     if let Some((cluster, choice)) = &cluster {
+        context.report.beginning(|| built_lines(&document)).of_kind(Kind::Machine)?;
         let cluster_begun = Instant::now();
         let daemon_image = installation::build_daemon_image(&executable, &store, context)?;
         runtime.block_on(run_in_cluster(
@@ -282,7 +294,43 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<(), Comman
             namespace,
         });
     }
-    context.report.result(&document, || lines(&document, arguments)).of_kind(Kind::Machine)
+    context.report.result(&document, || last_lines(&document, arguments)).of_kind(Kind::Machine)
+}
+
+/// The subscription trusts others than the keys of this machine, and nobody said that it should no longer.
+fn of_other_root(
+    spec: &SubscriptionSpec,
+    choice: &ClusterChoice,
+    product: &ProductName,
+    channel: &str,
+    trust: &DevelopmentTrust,
+) -> CommandError {
+    let message = format!(
+        "subscription {product} in {} follows {} under trust root {}, which is not that of the development keys of this \
+         machine; it is left as it is",
+        choice.context, spec.channel, spec.trust_root.digest
+    );
+    let SubscriptionSpec { registry, repository, environment, poll_seconds, .. } = spec;
+    let turn = |place: &str| {
+        let scheme = match registry.scheme {
+            RegistryScheme::Http => " --scheme http",
+            RegistryScheme::Https => "",
+        };
+        choice.command(&format!(
+            "subscribe {CHANNEL} {}/{repository}{scheme} --environment {environment} {place} --poll {poll_seconds} --trust-root {}",
+            registry.address,
+            trust.root_path().display()
+        ))
+    };
+    let hint = if spec.channel == channel {
+        let turn = turn(&format!("--namespace {}", spec.namespace));
+        let forget = installation::forget_floor(choice, product.as_str());
+        format!("to have it follow this machine from now on: {turn} && {forget}")
+    } else {
+        let turn = turn("--name OTHER --namespace OTHER");
+        format!("`bundle promote` moves {}; to follow this machine beside it: {turn}", spec.channel)
+    };
+    CommandError::new(Kind::Trust, message).hint(hint)
 }
 
 fn new_keys(folder: &Path) -> String {
@@ -312,30 +360,29 @@ async fn run_in_cluster(
     let root = &trust.root.signed;
     let product = root.document().product().as_str();
     let namespace = arguments.namespace.as_deref().unwrap_or(product);
-    let before = installation::subscribed(cluster, product).await?;
-    if let Some(spec) = before.filter(|before| before.trust_root.digest != root.digest()) {
-        let message = format!(
-            "subscription {product} in {} follows {} under trust root {}, which is not that of the development keys of this \
-             machine; it is left as it is",
-            choice.context, spec.channel, spec.trust_root.digest
-        );
-        let hint = choice.command(&format!(
-            "subscribe {CHANNEL} {registry}/{repository} --scheme http --environment {} --trust-root {}",
-            document.environment,
-            trust.root_path().display()
-        ));
-        return Err(CommandError::new(Kind::Trust, message).hint(format!(
-            "`bundle promote` moves {}; to have it trust this machine from now on: {hint}",
-            spec.channel
-        )));
-    }
-    target.push_image(daemon_image, &store, progress).await?;
+    let others = others_of(cluster, root.digest()).await?;
+    let image = match cluster.daemon_state().await.map_err(of_cluster)? {
+        // It is not a developer's to replace what others rely on.
+        DaemonState::Ready(image) if !others.is_empty() => {
+            let others = others.join(", ");
+            context.report.note(&format!(
+                "the daemon in {} stays as it is: it serves {others}, under another trust root",
+                choice.context
+            ));
+            installation::give_rights(cluster, namespace).await?;
+            image
+        }
+        _ => {
+            target.push_image(daemon_image, &store, progress).await?;
+            let image = installation::daemon_image_name(registry, repository, daemon_image);
+            context.report.note(&format!("installing the daemon in {}", choice.context));
+            installation::install(cluster, &image, namespace, Vec::new()).await?;
+            end_waiting_pods(cluster, &image).await?;
+            image
+        }
+    };
     // All is pushed: following may take long, and other builds need not wait for it.
     drop(store);
-    let image = installation::daemon_image_name(registry, repository, daemon_image);
-    context.report.note(&format!("installing the daemon in {}", choice.context));
-    installation::install(cluster, &image, namespace, Vec::new()).await?;
-    end_waiting_pods(cluster, &image).await?;
     let manifest = root.manifest();
     let request = SubscriptionRequest {
         name: product,
@@ -363,6 +410,17 @@ async fn run_in_cluster(
     follow(cluster, &following, context).await
 }
 
+/// The subscriptions of the cluster that trust another root.
+async fn others_of(cluster: &Cluster, root: Digest) -> Result<Vec<String>, CommandError> {
+    let all = match cluster.subscriptions().await {
+        Ok(all) => all,
+        Err(ClusterError::NotServed { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(of_cluster(error)),
+    };
+    let is_other = |one: &Subscription| one.spec.trust_root.digest != root;
+    Ok(all.into_iter().flatten().filter(is_other).filter_map(|one| one.metadata.name).collect())
+}
+
 /// How a person sees what runs, and comes to the services that others than this platform may use.
 fn next_commands(folder: &PlatformFolder, choice: &ClusterChoice, namespace: &str) -> Vec<String> {
     let of = |recipe: &Recipe| {
@@ -374,8 +432,8 @@ fn next_commands(folder: &PlatformFolder, choice: &ClusterChoice, namespace: &st
     std::iter::once(status).chain(folder.platform.recipes().filter_map(of)).collect()
 }
 
-fn lines(document: &Document, arguments: &Arguments) -> String {
-    let platform = arguments.platform.display();
+/// What was built and published.
+fn built_lines(document: &Document) -> String {
     let mut lines: Vec<String> = document.images.iter().map(ImageDocument::line).collect();
     lines.push(format!("{:<12} {}  {}\n", "release", document.release, document.version));
     let Document { channel, record, environment, registry, seconds, stages, .. } = document;
@@ -390,16 +448,22 @@ fn lines(document: &Document, arguments: &Arguments) -> String {
     } else {
         format!("nothing to do, {seconds:.2} s\n")
     });
-    lines.push(match &document.cluster {
+    lines.concat()
+}
+
+/// The lines that are not written yet.
+fn last_lines(document: &Document, arguments: &Arguments) -> String {
+    match &document.cluster {
         Some(ClusterDocument { context, namespace, seconds, next }) => {
             let next: Vec<_> = next.iter().map(|command| format!("  {command}\n")).collect();
             let next = next.concat();
             format!("runs in {context}, namespace {namespace}, after {seconds:.1} s; next:\n{next}")
         }
         None => format!(
-            "next: bundle up {platform} --context NAME --registry HOST:PORT   (a cluster of your kubeconfig, and this \
-             registry as its nodes see it)\n"
+            "{}next: bundle up {} --context NAME --registry HOST:PORT   (a cluster of your kubeconfig, and this registry as \
+             its nodes see it)\n",
+            built_lines(document),
+            arguments.platform.display()
         ),
-    });
-    lines.concat()
+    }
 }

@@ -44,7 +44,7 @@ fn contexts_that_are_not_there() {
         exit 5
         error: the kubeconfig has no usable context `production`
           because: failed to load current context: production
-          try: in a cluster: bundle up PLATFORM --context NAME installs it; elsewhere: --context NAME
+          try: in a cluster: `bundle subscribe` or `bundle up PLATFORM --context NAME` installs it; elsewhere: --context NAME
         ");
         assert_snapshot!(session.run("status --context bed --kubeconfig absent"), @r#"
         exit 5
@@ -67,7 +67,7 @@ fn contexts_that_are_not_there() {
         error: there is no service account of a pod to reach the API server with
           because: failed to read an incluster environment variable: environment variable not found
           because: environment variable not found
-          try: in a cluster: bundle up PLATFORM --context NAME installs it; elsewhere: --context NAME
+          try: in a cluster: `bundle subscribe` or `bundle up PLATFORM --context NAME` installs it; elsewhere: --context NAME
         ");
     });
 }

@@ -410,7 +410,7 @@ fn ports_that_are_taken() {
         exit 1
         error: cannot listen on [REGISTRY]
           because: Address already in use (os error 98)
-          try: --address [REGISTRY], for any port that is free
+          try: bundle registry serve --address [REGISTRY]
         ");
     });
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use builder_build::{Builder, ImageRequest};
-use builder_recipe::{ImagePlatform, ScriptPolicy};
+use builder_recipe::ImagePlatform;
 use builder_record::{Machine, RecordError, ScriptRecorder};
 use builder_sandbox::Own;
 use builder_tree::{
@@ -281,13 +281,8 @@ fn of_record(error: RecordScriptsError<RecordError>, folder: &PlatformFolder) ->
     CommandError::new(kind, error).hint_if(hint.map(|hint| of_platform(&hint, folder)))
 }
 
-/// A hint that names a command, about this platform. Where nothing may be recorded, what else helps.
+/// A hint that names a command, about this platform.
 pub(crate) fn of_platform(hint: &str, folder: &PlatformFolder) -> String {
-    if folder.platform.scripts == ScriptPolicy::DeclaredOnly
-        && let Some((_, others)) = hint.split_once("; or ")
-    {
-        return others.to_owned();
-    }
     let Some(rest) = hint.strip_prefix("bundle effects record ") else { return hint.to_owned() };
     let (package, rest) = rest.split_at(rest.find([';', ' ']).unwrap_or(rest.len()));
     format!("{}{rest}", folder.command(&format!("effects record {package}")))
