@@ -303,12 +303,19 @@ async fn says_when_a_package_left_the_archive_or_is_another() -> Result<()> {
     let bases = [archive.base()?, format!("file:{}", copy.path().display()).parse()?];
     let bench = Bench { locations: Locations::explicit(bases), ..bench };
     bench.fetch(&lock, &()).await?;
-    // Other packages were on their way when the first one failed, and what they had was gone on with.
-    let names = std::fs::read_dir(bench.folder.path().join("cache/sha256"))?;
-    let names =
-        names.map(|entry| entry.map(|entry| entry.file_name())).collect::<std::io::Result<Vec<_>>>()?;
-    assert!(names.iter().all(|name| name.len() == 64), "left behind: {names:?}");
-    Ok(())
+    // Other packages were on their way when the first one failed, and what they had was gone on with. A thread that was
+    // about to begin one then may still let go of its empty file.
+    let cache = bench.folder.path().join("cache/sha256");
+    let begun = std::time::Instant::now();
+    loop {
+        let names = std::fs::read_dir(&cache)?.map(|entry| entry.map(|entry| entry.file_name()));
+        let names = names.collect::<std::io::Result<Vec<_>>>()?;
+        if names.iter().all(|name| name.len() == 64) {
+            return Ok(());
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(10), "left behind: {names:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
