@@ -195,6 +195,12 @@ fn a_cluster_follows_owners_of_its_own_trust_root() -> Result<()> {
         status["observedGeneration"] == generation && keeps(status, &second)
     })?;
 
+    // On request, and only then, the daemon is this executable's from now on.
+    assert_eq!(document["daemonInstalled"], false);
+    let upgrade = subscribe("production").replace("trust-root.json", "trust-root-2.json");
+    let document = people.run(&format!("{upgrade} --upgrade-daemon"))?;
+    assert_eq!((&document["daemonInstalled"], &document["trustedBefore"]), (&true.into(), &Value::Null));
+
     // Keys of this machine do not take over what trusts others, nor the daemon that serves it.
     let daemon = document["daemon"].as_str().context("an image")?;
     let root = platform.root().display();
@@ -208,6 +214,13 @@ fn a_cluster_follows_owners_of_its_own_trust_root() -> Result<()> {
     assert_eq!(place.subscription("generator")?["spec"], before);
     let image = ["-o", "jsonpath={.spec.template.spec.containers[0].image}"];
     let of_daemon = ["get", "deployment", "bundle-daemon", "-n", "bundle-system"];
+    assert_eq!(place.cluster.kubectl(&[&of_daemon[..], &image].concat())?, daemon);
+    // Where it trusts nobody yet, it is subscribed, and the daemon that serves others stays as it is all the same.
+    place.cluster.kubectl(&["delete", "subscription", "generator", "-n", "bundle-system"])?;
+    let said = people.output(&format!("{up} --wait 1"))?.stderr;
+    let said = String::from_utf8_lossy(&said);
+    ensure!(said.contains(&format!("stays as it is: it serves {PLACE}")), "{said}");
+    assert_eq!(place.subscription("generator")?["spec"]["channel"], "generator/dev");
     assert_eq!(place.cluster.kubectl(&[&of_daemon[..], &image].concat())?, daemon);
     Ok(())
 }
