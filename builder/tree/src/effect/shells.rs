@@ -30,10 +30,10 @@ impl Image<'_> {
                     first.push(shell.to_owned());
                 }
                 let real = self.real_directory(shell)?;
-                let is_other = real != shell;
-                for (shell, is_new) in [(shell.to_owned(), true), (real, is_other)] {
-                    if if real_last { is_new } else { !offered.contains(&shell) } {
-                        offered.push(shell);
+                let other = Some(real).filter(|real| real != shell);
+                for name in std::iter::once(shell.to_owned()).chain(other) {
+                    if real_last || !offered.contains(&name) {
+                        offered.push(name);
                     }
                 }
             }
