@@ -67,6 +67,7 @@ pub fn enter() {
 
 fn carry_out(channel: &mut Channel) -> Result<(), Stop> {
     let order = channel.order().map_err(|_| Stop::Over)?;
+    rustix::process::chdir("/").of_step("leave the caller's folder")?;
     // Descriptors that the caller left open end with the command's start; those are its only ones: 0, 1, 2.
     close_fds::set_fds_cloexec(3, &[]);
     let alone = SingleThread::prove().of_step("have one thread")?;

@@ -39,12 +39,37 @@ impl SingleThread {
         }
     }
 
+    /// Makes a user namespace, and a process in it that has ended. Until that is waited for, it keeps the namespace, which is
+    /// found below its id in `/proc`.
+    #[expect(clippy::unused_self, reason = "the proof is what makes it sound")]
+    pub(crate) fn make_user_namespace(&self) -> io::Result<Pid> {
+        let mut stack = Stack([0; 16 << 10]);
+        // The memory is shared, so that none is copied for a process that needs none.
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_NEWUSER | libc::SIGCHLD;
+        // SAFETY: stacks grow down, and this is the end of one that lives longer than the process does: the only thread
+        // stands still until that has ended (vfork(2)), so what they share has one user at a time.
+        let id = unsafe { libc::clone(ended, (&raw mut stack).add(1).cast(), flags, std::ptr::null_mut()) };
+        match id {
+            -1 => Err(io::Error::last_os_error()),
+            id => Pid::from_raw(id).ok_or_else(|| io::Error::other("the system gave a process no id")),
+        }
+    }
+
     /// Leaves namespaces for new ones.
     #[expect(clippy::unused_self, reason = "the proof is what makes it sound")]
     pub(crate) fn unshare(&self, namespaces: UnshareFlags) -> io::Result<()> {
         // SAFETY: no other thread can see a table of descriptors that is not its own.
         unsafe { rustix::thread::unshare_unsafe(namespaces) }.map_err(Into::into)
     }
+}
+
+/// A stack for [`ended`], which needs next to none.
+#[repr(C, align(16))]
+struct Stack([u8; 16 << 10]);
+
+/// What a process that [`SingleThread::make_user_namespace`] starts does: nothing.
+extern "C" fn ended(_: *mut libc::c_void) -> libc::c_int {
+    0
 }
 
 /// How a mount that is not yet anywhere is changed.

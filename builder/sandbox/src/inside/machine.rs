@@ -37,8 +37,7 @@ pub(crate) fn build(channel: &Channel, alone: &SingleThread, order: &Order) -> R
         }
         Fork::Parent(first) => {
             drop(alive);
-            await_end(first)?;
-            owners.await_makers()
+            await_end(first)
         }
     }
 }

@@ -9,17 +9,10 @@ use std::{
     path::PathBuf,
 };
 
-use rustix::{
-    pipe::{PipeFlags, pipe_with},
-    process::{Pid, WaitOptions},
-    thread::{CapabilitySet, UnshareFlags},
-};
+use rustix::{process::WaitOptions, thread::CapabilitySet};
 
 use super::{OfStep as _, Stop, namespaces::no_user_namespace};
-use crate::{
-    kernel::{Fork, SingleThread},
-    specification::Identity,
-};
+use crate::{kernel::SingleThread, specification::Identity};
 
 /// First of the machine's users that sandboxes get. Above what systemd gives to containers, below 2^31, which some
 /// programs take for a negative number.
@@ -37,8 +30,6 @@ pub(crate) enum Owners {
         users: OwnedFd,
         /// A user namespace that serves as the map for the owners of inputs.
         inputs: OwnedFd,
-        /// The processes that it took to make them. They end by themselves.
-        makers: [Pid; 2],
     },
     /// The caller himself, under another number.
     Caller {
@@ -60,27 +51,15 @@ impl Owners {
             Identity::User => 1,
             Identity::Root => RANGE,
         };
-        // Both are started before one is waited for.
-        let (users, inputs) = (Maker::start(alone)?, Maker::start(alone)?);
-        let makers = [users.process, inputs.process];
-        let users = users.open(&map(user, count), &map(group, count))?;
+        let users = user_namespace(alone, &map(user, count), &map(group, count))?;
         // Owners 0 and up of the inputs are the sandbox's first users, whatever numbers those have inside.
-        let inputs = inputs.open(&map(0, count), &map(0, count))?;
-        Ok(Self::Delegated { identity, users, inputs, makers })
+        let inputs = user_namespace(alone, &map(0, count), &map(0, count))?;
+        Ok(Self::Delegated { identity, users, inputs })
     }
 
     /// Whether the sandbox's users are not the caller.
     pub(crate) const fn are_delegated(&self) -> bool {
         matches!(self, Self::Delegated { .. })
-    }
-
-    /// Waits for the processes that it took to make them.
-    pub(crate) fn await_makers(&self) -> Result<(), Stop> {
-        let Self::Delegated { makers, .. } = self else { return Ok(()) };
-        for maker in makers {
-            rustix::process::waitpid(Some(*maker), WaitOptions::empty()).of_step("end a process")?;
-        }
-        Ok(())
     }
 
     /// User and group inside.
@@ -123,49 +102,17 @@ pub fn users_are_delegated() -> io::Result<bool> {
     Ok(own.effective.contains(needed) && has_users("/proc/self/uid_map")? && has_users("/proc/self/gid_map")?)
 }
 
-/// A process that has made a user namespace, which lives as long as someone holds it.
-struct Maker {
-    process: Pid,
-    made: OwnedFd,
-    /// When this end is gone, so is the process.
-    _held: OwnedFd,
-}
-
-impl Maker {
-    fn start(alone: &SingleThread) -> Result<Self, Stop> {
-        let (made, word_end) = pipe_with(PipeFlags::CLOEXEC).of_step("make a pipe")?;
-        let (end, held) = pipe_with(PipeFlags::CLOEXEC).of_step("make a pipe")?;
-        match alone.fork().of_step("start a process for a user namespace")? {
-            Fork::Child => {
-                drop((made, held));
-                // The system's number for what went wrong fits a byte; 0 is none.
-                let number = match alone.unshare(UnshareFlags::NEWUSER) {
-                    Ok(()) => 0,
-                    Err(error) => error.raw_os_error().unwrap_or(libc::EPERM),
-                };
-                let word = [u8::try_from(number).unwrap_or(u8::MAX)];
-                rustix::io::write(&word_end, &word).of_step("tell of a user namespace")?;
-                rustix::io::read(&end, &mut [0]).of_step("wait for the end")?;
-                Err(Stop::Over)
-            }
-            Fork::Parent(process) => Ok(Self { process, made, _held: held }),
-        }
+/// A user namespace with these maps. It lives as long as someone holds it.
+fn user_namespace(alone: &SingleThread, users: &str, groups: &str) -> Result<OwnedFd, Stop> {
+    let process =
+        alone.make_user_namespace().map_err(|error| Stop::Unavailable(no_user_namespace(&error)))?;
+    let folder = PathBuf::from(format!("/proc/{}", process.as_raw_nonzero()));
+    for (name, text) in [("uid_map", users), ("gid_map", groups)] {
+        let path = folder.join(name);
+        fs::write(&path, text).of_step_on("write", &path)?;
     }
-
-    /// Gives the namespace its maps.
-    fn open(self, users: &str, groups: &str) -> Result<OwnedFd, Stop> {
-        let mut word = [u8::MAX];
-        rustix::io::read(&self.made, &mut word).of_step("wait for a user namespace")?;
-        if word != [0] {
-            let error = io::Error::from_raw_os_error(i32::from(word[0]));
-            return Err(Stop::Unavailable(no_user_namespace(&error)));
-        }
-        let folder = PathBuf::from(format!("/proc/{}", self.process.as_raw_nonzero()));
-        for (name, text) in [("uid_map", users), ("gid_map", groups)] {
-            let path = folder.join(name);
-            fs::write(&path, text).of_step_on("write", &path)?;
-        }
-        let path = folder.join("ns/user");
-        fs::File::open(&path).map(OwnedFd::from).of_step_on("open", &path)
-    }
+    let path = folder.join("ns/user");
+    let namespace = fs::File::open(&path).of_step_on("open", &path)?;
+    rustix::process::waitpid(Some(process), WaitOptions::empty()).of_step("end a process")?;
+    Ok(namespace.into())
 }
