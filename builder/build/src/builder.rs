@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, error::Error, fs::File, io, sync::Arc};
 use builder_image::{EncodedImage, Fragment, FragmentIndex, ImageConfig, Layer, LayerWriter, plan};
 use builder_tree::{
     Content, InstallOptions, Package, PackageInput, PayloadError, Payloads, Recordings, SourceFile, install,
-    place_sources, script_level,
+    place_sources,
 };
 use bundles_release::{
     lock::{Accounts, PackageName},
@@ -161,18 +161,18 @@ impl<'a> Builder<'a> {
             recordings: &request.recordings,
         };
         let in_install = |source| BuildError::Install { image: image.clone(), source: Box::new(source) };
-        let mut tree = install(&packages, &payloads, &options).map_err(in_install)?;
+        let mut installed = install(&packages, &payloads, &options).map_err(in_install)?;
         let sources = sources(request)?;
         // The recipe's own files are a layer of their own, on top: it is small, and it is what changes.
-        let mut layers = vec![plan(&tree)];
+        let mut layers = vec![plan(&installed.tree)];
         if !sources.is_empty() {
-            let entries = place_sources(&tree, &sources, request.epoch).map_err(in_install)?;
+            let entries = place_sources(&installed.tree, &sources, request.epoch).map_err(in_install)?;
             for (path, entry) in &entries {
-                tree.insert(path.clone(), entry.clone());
+                installed.tree.insert(path.clone(), entry.clone());
             }
             layers.push(vec![Fragment::new(entries)]);
         }
-        ensure_starts(&tree, &payloads, &request.config)
+        ensure_starts(&installed.tree, &payloads, &request.config)
             .map_err(|source| BuildError::Program { image: image.clone(), source })?;
         self.progress.begin(image, Stage::Encode, layers.iter().map(Vec::len).sum());
         let steps = request
@@ -183,7 +183,8 @@ impl<'a> Builder<'a> {
             .collect();
         let encode = |fragments: &Vec<Fragment>| self.encode_layer(request, fragments, &payloads);
         let layers = layers.iter().map(encode).collect::<Result<_, _>>()?;
-        let scripts = packages.iter().map(|package| (package.name.clone(), script_level(package))).collect();
+        let level = |package: &Package| (package.name.clone(), installed.script_level(package));
+        let scripts = packages.iter().map(level).collect();
         Ok(Encoded { layers, steps, scripts })
     }
 
@@ -297,11 +298,13 @@ impl<'a> Builder<'a> {
         let key = step::unpack_key(&input.sha256);
         let kept = self.store.result::<UnpackResult>(&key).map_err(in_store)?;
         let kept = kept.filter(|result| self.store.has_blob(&result.payload, result.length));
+        let in_package =
+            |source| BuildError::Package { image: request.name.clone(), source: Box::new(source) };
         let unpacked = if let Some(result) = kept {
+            // It was unpacked for what a lock said then.
+            result.package.check_identity(input).map_err(in_package)?;
             (result, Origin::Kept)
         } else {
-            let in_package =
-                |source| BuildError::Package { image: request.name.clone(), source: Box::new(source) };
             let (unpacked, payload) =
                 self.fill_blob(&request.name, |blob| Package::unpack(input, blob).map_err(in_package))?;
             let result = UnpackResult { package: unpacked.package, payload, length: unpacked.length };

@@ -20,10 +20,15 @@ pub(crate) fn fragment_key(segment: &Digest) -> Digest {
 
 /// An image depends on all that its recipe and its lock say. Its name is not in it, nor is where its files are.
 pub(crate) fn image_key(request: &ImageRequest) -> Digest {
-    let mut key = Identity::new("step/image/1").text(RULES).text(TAR_ENCODER).text(GZIP_ENCODER);
+    let mut key = Identity::new("step/image/2").text(RULES).text(TAR_ENCODER).text(GZIP_ENCODER);
     key = key.number(request.epoch.cast_unsigned()).number(request.packages.len() as u64);
     for package in &request.packages {
-        key = key.digest(&package.sha256);
+        // What the lock says of a file is compared with it when it is unpacked, and is told of the image.
+        key = key.digest(&package.sha256).text(package.name.as_str()).text(package.version.as_str());
+        key = key.text(package.architecture.as_str());
+        let source = package.source.as_ref();
+        let (name, version) = source.map_or(("", ""), |one| (one.name.as_str(), one.version.as_str()));
+        key = key.text(name).text(version);
     }
     key = key.number(request.accounts.users.len() as u64);
     for user in &request.accounts.users {

@@ -100,6 +100,11 @@ impl CommandError {
         }
     }
 
+    /// Of which kind it is.
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// The exit code of the process.
     pub(crate) const fn exit_code(&self) -> u8 {
         self.kind.exit_code()

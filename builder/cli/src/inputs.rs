@@ -134,7 +134,7 @@ pub(crate) async fn make_lock(
         file.map_or(Ok(None), |file| Package::read_file(file, path))
     };
     let recordings = folder.recordings()?;
-    tell_unknown(&controls, &recordings, folder, context)?;
+    tell_unknown(&controls, &lock, &recordings, folder, context)?;
     let needed = builder_tree::accounts_needed(&controls, &recordings, read).of_kind(Kind::Input)?;
     lock.accounts = builder_inputs::allocate_accounts(&lock.accounts, &needed).of_kind(Kind::Input)?;
     Ok(Made { lock, solving: locked.times.solve, fetched })
@@ -143,12 +143,15 @@ pub(crate) async fn make_lock(
 /// Names the packages with scripts that are neither declared nor recorded; fails where they cannot be recorded.
 fn tell_unknown(
     controls: &[Package],
+    lock: &Lock,
     recordings: &Recordings,
     folder: &PlatformFolder,
     context: &Context,
 ) -> Result<(), CommandError> {
     let mut told = None;
-    for (run, error) in builder_tree::unknown_scripts(controls, recordings) {
+    let architectures = folder.architectures(lock);
+    let of = |package: &Package| architectures.get(&package.sha256).cloned().unwrap_or_default();
+    for (run, error) in builder_tree::unknown_scripts(controls, of, recordings) {
         if folder.platform.scripts == ScriptPolicy::DeclaredOnly {
             let hint = undeclared_hint(&run.package);
             return Err(CommandError::new(Kind::Input, error).hint(hint));
@@ -195,6 +198,7 @@ pub(crate) fn package_input(package: &LockedPackage, cache: &PackageCache) -> Pa
         name: package.name.clone(),
         version: package.version.clone(),
         architecture: package.architecture.clone(),
+        source: Some(package.source.clone()),
         deb: cache.path(&package.sha256),
         sha256: package.sha256,
     }

@@ -1,16 +1,20 @@
 //! A platform's folder: recipes, environments and lock.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
 
+use builder_image::{GZIP_ENCODER, TAR_ENCODER};
 use builder_inputs::SuitePolicy;
 use builder_recipe::{Environment, LoadError, Platform, Recipe};
 use bundles_release::{
     EnvironmentName,
-    lock::{Freshness, Lock, LockError, PackageRequest, Staleness},
+    lock::{Architecture, Freshness, Lock, LockError, PackageRequest, Staleness},
 };
+
+use registry_wire::Digest;
 
 use crate::error::{CommandError, Kind, OfKind as _};
 
@@ -97,6 +101,12 @@ impl PlatformFolder {
             let hint = error.hint();
             CommandError::new(Kind::Input, error).hint_if(hint)
         })?;
+        if platform.recipes().len() == 0 {
+            let message = format!("{} holds no recipe", root.display());
+            return Err(
+                CommandError::new(Kind::Input, message).hint("write NAME/recipe.toml beside bundle.toml")
+            );
+        }
         Ok(Self { root, platform })
     }
 
@@ -145,6 +155,17 @@ impl PlatformFolder {
         self.platform.recipes().flat_map(Recipe::package_requests).collect()
     }
 
+    /// For which architectures there are images with a package, by the hash of its file.
+    pub(crate) fn architectures(&self, lock: &Lock) -> BTreeMap<Digest, BTreeSet<Architecture>> {
+        let mut found: BTreeMap<Digest, BTreeSet<Architecture>> = BTreeMap::new();
+        for PackageRequest { recipe, architecture, .. } in self.requests() {
+            for package in lock.selected_packages(&recipe, &architecture) {
+                found.entry(package.sha256).or_default().insert(architecture.clone());
+            }
+        }
+        found
+    }
+
     /// What the platform accepts as its suites.
     pub(crate) fn policies(&self) -> Vec<SuitePolicy> {
         let policy =
@@ -152,6 +173,7 @@ impl PlatformFolder {
                 name: name.clone(),
                 origin: suite.origin.clone(),
                 label: suite.label.clone(),
+                codename: Some(suite.codename.clone()),
                 components: suite.components.clone(),
                 fingerprints: suite.keys.clone(),
             };
@@ -180,6 +202,11 @@ impl PlatformFolder {
         if let Freshness::Stale(reasons) = lock.check(&self.requests()) {
             stale.extend(reasons);
         }
+        let locked = [lock.encoders.tar.as_str(), lock.encoders.gzip.as_str()];
+        let own = [TAR_ENCODER, GZIP_ENCODER];
+        if locked != own {
+            stale.push(Staleness::Encoders { locked: locked.join(" and "), own: own.join(" and ") });
+        }
         if stale.is_empty() { Freshness::Fresh } else { Freshness::Stale(stale) }
     }
 
@@ -200,10 +227,14 @@ impl PlatformFolder {
     pub(crate) fn of_lock(&self, error: LockFileError) -> CommandError {
         let hint = match &error {
             LockFileError::Missing { .. } | LockFileError::Stale { .. } => self.command("lock"),
+            LockFileError::Invalid { source: LockError::Format { .. }, .. } => {
+                "use the version of bundle that wrote it, or a later one".to_owned()
+            }
             LockFileError::Invalid { path, .. } | LockFileError::TooLarge { path } => {
                 let path = path.display();
                 format!(
-                    "git checkout {path} if that brings a whole one back; else rm {path}, then {}",
+                    "git checkout {path} if that brings a whole one back; else rm {path}, then {}, which may give accounts \
+                     other numbers than files on volumes have",
                     self.command("lock")
                 )
             }

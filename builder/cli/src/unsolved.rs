@@ -28,6 +28,12 @@ fn one(problem: &SolveError, platform: &Platform) -> String {
             let path = ["image", "pins", package.as_str()].map(str::to_owned);
             at(recipe, &path, &message, &[])
         }
+        SolveError::Hold { package, .. } => {
+            let index = recipe.image().holds.iter().position(|held| held == package);
+            let mut path = vec!["image".to_owned(), "holds".to_owned()];
+            path.extend(index.map(|index| index.to_string()));
+            at(recipe, &path, &message, &[])
+        }
         SolveError::Unsatisfiable { asked, .. } => {
             at(recipe, &packages(recipe, asked.first()), &message, asked.get(1..).unwrap_or_default())
         }

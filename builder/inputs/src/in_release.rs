@@ -23,6 +23,8 @@ pub struct SuitePolicy {
     pub origin: ReleaseField,
     /// What it calls itself.
     pub label: ReleaseField,
+    /// Its codename, if that is said.
+    pub codename: Option<Codename>,
     /// Components to take packages from.
     pub components: Vec<Component>,
     /// Primary fingerprints of which one must vouch for it; if empty, any key of the keyring will do.
@@ -36,6 +38,7 @@ impl SuitePolicy {
             name,
             origin: ReleaseField::debian(),
             label: ReleaseField::debian(),
+            codename: None,
             components: vec![Component::main()],
             fingerprints: Vec::new(),
         }
@@ -202,6 +205,11 @@ impl InRelease {
         }
         if self.label != policy.label {
             return differs("Label", policy.label.as_str(), self.label.as_str());
+        }
+        if let Some(codename) = &policy.codename
+            && self.codename != *codename
+        {
+            return differs("Codename", codename.as_str(), self.codename.as_str());
         }
         if self.codename.as_str() != policy.name.as_str() && suite != policy.name.as_str() {
             return differs("Codename", policy.name.as_str(), self.codename.as_str());

@@ -272,15 +272,8 @@ impl<'a> Packages<'a> {
 impl<'a> Entry<'a> {
     /// Name and version of the source package that it is built from, as the index tells them: the version where it is
     /// not the package's own, as after a rebuild for one architecture.
-    pub(crate) fn source_package(&self) -> (&'a str, &str) {
-        match self.source.split_once('(') {
-            Some((name, version)) => {
-                let version = version.trim_ascii();
-                (name.trim_ascii(), version.strip_suffix(')').unwrap_or(version).trim_ascii())
-            }
-            None if self.source.is_empty() => (self.name, self.version.as_str()),
-            None => (self.source, self.version.as_str()),
-        }
+    pub(crate) fn source_package(&self) -> (&str, &str) {
+        source_package(self.source, self.name, self.version.as_str())
     }
 
     fn groups(&self, field: &'static str, text: &'a str) -> Result<Vec<Group<'a>>, PackagesError> {
@@ -309,6 +302,19 @@ impl<'a> Entry<'a> {
         let mut groups = self.groups("Conflicts", self.conflicts)?;
         groups.extend(self.groups("Breaks", self.breaks)?);
         Ok(groups)
+    }
+}
+
+/// Name and version of the source package of a binary package with this field `Source`, which is empty where both are the
+/// package's own (Debian policy, section 5.6.1).
+pub fn source_package<'a>(source: &'a str, name: &'a str, version: &'a str) -> (&'a str, &'a str) {
+    match source.split_once('(') {
+        Some((name, version)) => {
+            let version = version.trim_ascii();
+            (name.trim_ascii(), version.strip_suffix(')').unwrap_or(version).trim_ascii())
+        }
+        None if source.is_empty() => (name, version),
+        None => (source, version),
     }
 }
 

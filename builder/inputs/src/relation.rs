@@ -167,7 +167,7 @@ fn alternative<'a>(text: &'a str, host: &str) -> Result<Option<Alternative<'a>>,
     let constraint = match rest {
         None => None,
         Some(rest) => Some(
-            rest.parse::<Constraint>()
+            Constraint::of_relation(rest)
                 .map_err(|source| RelationError::Constraint { text: text.to_owned(), source })?,
         ),
     };

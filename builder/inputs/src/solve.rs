@@ -117,6 +117,22 @@ pub enum SolveError {
         /// The versions that are there.
         versions: Vec<Version>,
     },
+    /// A hold of a package that is nowhere.
+    #[error(
+        "recipe {recipe} holds {package}, which suite {} does not have{}",
+        joined(suites),
+        did_you_mean(similar)
+    )]
+    Hold {
+        /// The recipe.
+        recipe: RecipeName,
+        /// Its suites.
+        suites: Vec<SuiteName>,
+        /// The package.
+        package: PackageName,
+        /// Packages of similar names, the most similar first.
+        similar: Vec<String>,
+    },
     /// An index that cannot be read.
     #[error("the index of suite {suite} cannot be used for recipe {recipe}")]
     Index {
@@ -137,6 +153,7 @@ impl SolveError {
             | Self::Virtual { recipe, .. }
             | Self::Unsatisfiable { recipe, .. }
             | Self::Pin { recipe, .. }
+            | Self::Hold { recipe, .. }
             | Self::Index { recipe, .. } => recipe,
         }
     }
@@ -154,6 +171,7 @@ impl SolveError {
                 Some("leave out one of the packages that exclude each other, then `bundle lock`")
             }
             Self::Pin { .. } => Some("correct `pins` in the recipe, then `bundle lock`"),
+            Self::Hold { .. } => Some("correct `holds` in the recipe, then `bundle lock`"),
             Self::Index { .. } => None,
         }
     }
@@ -190,6 +208,7 @@ pub(crate) fn solve(
     let mut rules = Rules::new(packages, request, chosen, kept, siblings);
     let roots = roots(&rules)?;
     pins_are_there(&rules)?;
+    holds_are_there(&rules)?;
     let mut selected = select(&rules, &roots)?;
     if !request.recommends.is_empty() {
         selected = with_recommends(&mut rules, &roots, selected)?;
@@ -329,6 +348,36 @@ fn pins_are_there(rules: &Rules<'_, '_>) -> Result<(), SolveError> {
     Ok(())
 }
 
+/// Refuses a hold of a package that is neither in a suite of the recipe nor in its lock: it would hold nothing.
+fn holds_are_there(rules: &Rules<'_, '_>) -> Result<(), SolveError> {
+    let (packages, request) = (rules.packages, rules.request);
+    let is_nowhere = |package: &&PackageName| {
+        packages.named(package.as_str()).is_empty() && !rules.kept.held.contains_key(*package)
+    };
+    // On another architecture of the image there may be one.
+    let mut unknown = request.holds.iter().filter(is_nowhere);
+    match unknown.find(|package| rules.siblings.with(package.as_str()).is_empty()) {
+        None => Ok(()),
+        Some(package) => Err(SolveError::Hold {
+            recipe: request.recipe.clone(),
+            suites: request.suites().cloned().collect(),
+            package: package.clone(),
+            similar: similar(packages, package),
+        }),
+    }
+}
+
+/// Packages of similar names, the most similar first.
+fn similar(packages: &Packages<'_>, package: &PackageName) -> Vec<String> {
+    let mut scored: Vec<(f64, &str)> = packages
+        .names()
+        .map(|name| (strsim::jaro_winkler(package.as_str(), name), name))
+        .filter(|(score, _)| *score > 0.88)
+        .collect();
+    scored.sort_unstable_by(|left, right| right.0.total_cmp(&left.0).then_with(|| left.1.cmp(right.1)));
+    scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
+}
+
 fn not_a_package(rules: &Rules<'_, '_>, package: &PackageName) -> SolveError {
     let (packages, request) = (rules.packages, rules.request);
     let (recipe, suite, package) = (request.recipe.clone(), request.suite.clone(), package.clone());
@@ -347,13 +396,7 @@ fn not_a_package(rules: &Rules<'_, '_>, package: &PackageName) -> SolveError {
     if !elsewhere.is_empty() {
         return SolveError::Unknown { recipe, suite, package, architecture, elsewhere, similar: Vec::new() };
     }
-    let mut scored: Vec<(f64, &str)> = packages
-        .names()
-        .map(|name| (strsim::jaro_winkler(package.as_str(), name), name))
-        .filter(|(score, _)| *score > 0.88)
-        .collect();
-    scored.sort_unstable_by(|left, right| right.0.total_cmp(&left.0).then_with(|| left.1.cmp(right.1)));
-    let similar = scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect();
+    let similar = similar(packages, &package);
     SolveError::Unknown { recipe, suite, package, architecture, elsewhere, similar }
 }
 

@@ -50,6 +50,8 @@ impl PlatformFolder {
                 }
             } else if entry.name == "bundle.toml" {
                 found.add(&entry, entry.name.clone())?;
+            } else if entry.kind.is_symlink() && entry.path.join("recipe.toml").exists() {
+                return Err(LoadError::LinkedRecipe { path: entry.path });
             }
         }
         Ok(found)

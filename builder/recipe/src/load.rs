@@ -52,6 +52,12 @@ pub enum LoadError {
         /// The path.
         path: PathBuf,
     },
+    /// A recipe's folder is a symbolic link, which is not followed.
+    #[error("{} leads to a recipe, and is a symbolic link, which is not followed", path.display())]
+    LinkedRecipe {
+        /// The link.
+        path: PathBuf,
+    },
     /// The files say something wrong.
     #[error("{problems}")]
     Invalid {
@@ -66,6 +72,12 @@ impl LoadError {
         match self {
             Self::NoPlatform { .. } | Self::ReadFolder { .. } => {
                 Some("name the folder that holds bundle.toml, and see that it can be read".to_owned())
+            }
+            Self::LinkedRecipe { path } => {
+                Some(format!("put the folder itself in the place of {}, or remove the link", path.display()))
+            }
+            Self::NotText { path } if path.extension().is_some_and(|ending| ending == "toml") => {
+                Some("save it as UTF-8".to_owned())
             }
             Self::NotText { .. } | Self::TooLarge { .. } => {
                 Some("put it into the image with [[image.files]] instead".to_owned())

@@ -68,7 +68,7 @@ stand_in!(
 stand_in!(
     ConstraintText,
     lock::Constraint,
-    "^\\s*(<<|<=|=|>=|>>|<|>)\\s*[0-9A-Za-z.+~:-]+\\s*$",
+    "^\\s*(<<|<=|=|>=|>>)\\s*[0-9A-Za-z.+~:-]+\\s*$",
     "versions: one of <<, <=, =, >= and >> before a Debian version",
     ">= 2.36-9"
 );

@@ -7,14 +7,14 @@ use std::{
 };
 
 use builder_tree::{
-    AccountFiles, Capabilities, Change, Content, Ids, Kind, Outcome, Payloads, ScriptRun, Seen, State, Tree,
-    TreePath,
+    AccountFiles, Capabilities, Change, Content, Ids, Kind, Outcome, Payloads, ScriptRun, Seen, StatOverride,
+    State, Tree, TreePath,
 };
 use registry_wire::{Digest, Hasher};
 
 use crate::{
     RecordError,
-    leavings::{ACCOUNTS, WAITING_TRIGGERS, is_dpkgs, is_left_over},
+    leavings::{ACCOUNTS, STAT_OVERRIDES, WAITING_TRIGGERS, is_dpkgs, is_left_over},
     scene::Owners,
     upper::{Found, Upper},
 };
@@ -42,6 +42,8 @@ pub(crate) struct Difference {
     pub(crate) accounts: AccountFiles,
     /// Names of triggers that wait.
     pub(crate) triggers: Vec<String>,
+    /// What dpkg was told about modes and owners.
+    pub(crate) overrides: Vec<StatOverride>,
 }
 
 /// Reads the changes of one run.
@@ -90,11 +92,24 @@ impl Reader<'_> {
             waiting.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect();
         triggers.sort();
         triggers.dedup();
+        let overrides_before = self.text_before(STAT_OVERRIDES)?;
+        let overrides = self.added_overrides(&overrides_before, &text(STAT_OVERRIDES, &overrides_before)?)?;
         let ids = Ids::parse(&accounts.passwd, &accounts.group);
         let mut changes = Vec::new();
         self.folder(&TreePath::root(), Below::Shows, &ids, &mut changes)?;
         changes.sort_by(|left, right| left.path.cmp(&right.path));
-        Ok(Difference { changes, accounts, triggers })
+        Ok(Difference { changes, accounts, triggers, overrides })
+    }
+
+    /// The lines that are new. An old one that is gone is a change of what others told dpkg.
+    fn added_overrides(&self, before: &str, after: &str) -> Result<Vec<StatOverride>, RecordError> {
+        let Ok(list) = STAT_OVERRIDES.parse::<TreePath>() else { return Ok(Vec::new()) };
+        let changed = || RecordError::DpkgRecord { run: Box::new(self.run.clone()), path: list.clone() };
+        if before.lines().any(|old| !after.lines().any(|line| line == old)) {
+            return Err(changed());
+        }
+        let new = after.lines().filter(|line| !before.lines().any(|old| old == *line));
+        new.map(|line| line.parse().map_err(|_| changed())).collect()
     }
 
     fn failed(&self, path: &Path, source: io::Error) -> RecordError {
@@ -250,7 +265,7 @@ impl Reader<'_> {
             };
             return Err(self.special(path, what));
         }
-        if path.as_str() == WAITING_TRIGGERS {
+        if [WAITING_TRIGGERS, STAT_OVERRIDES].contains(&path.as_str()) {
             return Ok(());
         }
         if ACCOUNTS.contains(&path.as_str()) {

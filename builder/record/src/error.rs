@@ -1,6 +1,6 @@
 //! Why a script was not recorded.
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use builder_sandbox::SandboxError;
 use builder_tree::{AccountsError, PayloadError, ScriptRun, TreePath};
@@ -67,7 +67,7 @@ pub enum RecordError {
         /// What ran.
         run: Box<ScriptRun>,
         /// What it wanted to reach.
-        address: String,
+        address: SocketAddr,
         /// The last lines that it wrote.
         said: Vec<String>,
     },

@@ -42,6 +42,9 @@ pub(crate) const ACCOUNTS: [&str; 4] = ["etc/passwd", "etc/group", "etc/shadow",
 /// Where dpkg notes triggers that wait.
 pub(crate) const WAITING_TRIGGERS: &str = "var/lib/dpkg/triggers/Unincorp";
 
+/// Where dpkg lists the modes and owners that it was told: what a script adds is recorded as such.
+pub(crate) const STAT_OVERRIDES: &str = "var/lib/dpkg/statoverride";
+
 /// Byte code, which Python makes when it needs it.
 const BYTE_CODE: &str = "__pycache__";
 

@@ -19,6 +19,7 @@
 mod difference;
 mod error;
 mod leavings;
+mod place;
 mod recorder;
 mod rooted;
 mod scene;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use builder_sandbox::{End, Level, Own, Watch};
 use builder_tree::{
-    AccountEffects, Change, Outcome, Payloads, Recorder, Recording, ScriptRun, Seen, State, TreePath,
-    UnknownRun,
+    AccountEffects, Change, HostNames, Outcome, Payloads, Recorder, Recording, ScriptRun, Seen, StatOverride,
+    State, TreePath, UnknownRun,
 };
 
 use crate::{
@@ -53,6 +53,8 @@ struct Ran {
     changes: Vec<Change>,
     accounts: AccountEffects,
     triggers: Vec<String>,
+    overrides: Vec<StatOverride>,
+    host_names: HostNames,
 }
 
 impl<'a> ScriptRecorder<'a> {
@@ -92,14 +94,13 @@ impl<'a> ScriptRecorder<'a> {
         };
         let specification = scene.specification(unknown, number, watch.clock, dpkg_version)?;
         let mut watcher = Watcher::default();
-        let outcome = self
-            .machine
-            .sandbox
-            .run_watched(&specification, self.machine.minimum, watch, &mut watcher)
-            .map_err(|source| RecordError::Sandbox {
-                run: Box::new(run.clone()),
-                source: Box::new(source),
-            })?;
+        let outcome =
+            self.machine.sandbox.run_watched(&specification, self.machine.minimum, watch, &mut watcher);
+        scene.open_up(number)?;
+        let outcome = outcome.map_err(|source| RecordError::Sandbox {
+            run: Box::new(run.clone()),
+            source: Box::new(source),
+        })?;
         let said = last_lines(&[outcome.output, outcome.errors].concat());
         if outcome.left_running > 0 && outcome.end == End::Exited(0) {
             return Err(RecordError::LeftRunning {
@@ -119,6 +120,8 @@ impl<'a> ScriptRecorder<'a> {
             changes: difference.changes,
             accounts,
             triggers: difference.triggers,
+            overrides: difference.overrides,
+            host_names: watcher.host_names,
         })
     }
 }
@@ -146,6 +149,8 @@ impl Recorder for ScriptRecorder<'_> {
             accounts: first.accounts,
             changes: first.changes,
             triggers: first.triggers,
+            overrides: first.overrides,
+            host_names: first.host_names.max(second.host_names),
         })
     }
 }
@@ -181,7 +186,7 @@ fn check(run: &ScriptRun, end: End, watcher: &Watcher, said: Vec<String>) -> Res
         return Err(RecordError::TooManyReads { run: run(), count: watcher.reads.len() });
     }
     if let Some(address) = &watcher.network {
-        return Err(RecordError::Network { run: run(), address: address.clone(), said });
+        return Err(RecordError::Network { run: run(), address: *address, said });
     }
     if let Some(program) = &watcher.service {
         return Err(RecordError::Service { run: run(), program: program.clone(), said });
@@ -229,9 +234,11 @@ fn compare(run: &ScriptRun, first: &Ran, second: &Ran) -> Result<(), RecordError
             });
         }
     }
-    for (what, differ) in
-        [("accounts", first.accounts != second.accounts), ("triggers", first.triggers != second.triggers)]
-    {
+    for (what, differ) in [
+        ("accounts", first.accounts != second.accounts),
+        ("triggers", first.triggers != second.triggers),
+        ("overrides of modes and owners", first.overrides != second.overrides),
+    ] {
         if differ {
             return Err(RecordError::NondeterministicList { run: Box::new(run.clone()), what });
         }

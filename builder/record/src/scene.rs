@@ -13,7 +13,7 @@ use builder_sandbox::{Identity, Mount, Root, Specification, users_are_delegated}
 use builder_tree::{Content, Kind, Payloads, Tree, TreePath, UnknownRun};
 use rustix::fs::XattrFlags;
 
-use crate::RecordError;
+use crate::{RecordError, place};
 
 /// What keeps services from being started (`invoke-rc.d(8)`), as mmdebstrap puts it there.
 const POLICY: (&str, &str) = ("usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n");
@@ -49,7 +49,7 @@ impl Owners {
 /// A tree in a folder.
 #[derive(Debug)]
 pub(crate) struct Scene {
-    folder: tempfile::TempDir,
+    folder: place::Folder,
     /// Where the script is inside.
     script: PathBuf,
     /// What is there beside the tree.
@@ -60,8 +60,9 @@ pub(crate) struct Scene {
 impl Scene {
     /// Lays down the tree before a script, and the script.
     pub(crate) fn lay(unknown: &UnknownRun<'_>, payloads: &Payloads) -> Result<Self, RecordError> {
-        let folder = tempfile::Builder::new().prefix("bundle-record-").tempdir();
-        let folder = folder.map_err(|source| RecordError::Place { path: std::env::temp_dir(), source })?;
+        let base = std::env::temp_dir();
+        let folder =
+            place::Folder::make(&base).map_err(|source| RecordError::Place { path: base, source })?;
         let owners = Owners::of_caller()?;
         let mut scene = Self { folder, script: PathBuf::new(), props: Vec::new(), owners };
         let tree = scene.tree();
@@ -105,6 +106,18 @@ impl Scene {
     /// Where the changes of a run are.
     pub(crate) fn changes(&self, number: usize) -> PathBuf {
         self.folder.path().join(format!("changes-{number}"))
+    }
+
+    /// Makes removable what a run left: the kernel keeps a folder of an overlay's closed to everybody, and only root
+    /// passes.
+    pub(crate) fn open_up(&self, number: usize) -> Result<(), RecordError> {
+        let path = self.changes(number).join("work/work");
+        match fs::set_permissions(&path, fs::Permissions::from_mode(0o700)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(RecordError::Place { path, source })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What runs, as dpkg starts it.

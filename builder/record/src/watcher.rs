@@ -5,6 +5,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io::Read as _,
+    net::SocketAddr,
     os::{
         fd::{AsFd as _, BorrowedFd},
         unix::{
@@ -16,7 +17,7 @@ use std::{
 };
 
 use builder_sandbox::{Access, Attempt, Observer, Use};
-use builder_tree::{Seen, TreePath};
+use builder_tree::{HostNames, Seen, TreePath};
 use rustix::fs::FileType;
 
 use crate::rooted::{look, open_file};
@@ -47,7 +48,9 @@ pub(crate) struct Watcher {
     /// How many bytes the list of these would have.
     pub(crate) noted: usize,
     /// The first address that was asked for.
-    pub(crate) network: Option<String>,
+    pub(crate) network: Option<SocketAddr>,
+    /// Whether somebody was asked for the name of a host.
+    pub(crate) host_names: HostNames,
     /// How often somebody was asked.
     pub(crate) questions: usize,
     /// What was started to start a service.
@@ -63,6 +66,7 @@ impl Observer for Watcher {
 
     fn attempted(&mut self, attempt: Attempt) {
         match attempt {
+            Attempt::Network(address) if is_name_server(address) => self.host_names = HostNames::Unanswered,
             Attempt::Network(address) => {
                 self.network.get_or_insert(address);
             }
@@ -93,7 +97,7 @@ impl Watcher {
                 Ok((found, kind))
             });
             let Ok((found, kind)) = found else {
-                self.note(&next, Seen::There);
+                self.note_absent(&next);
                 return;
             };
             if kind == FileType::Symlink && (!is_last || follows_last) {
@@ -123,8 +127,15 @@ impl Watcher {
         }
     }
 
+    /// A name that no tree can have, such as one with line ends, is absent in each: that it was looked for says nothing.
+    fn note_absent(&mut self, path: &Path) {
+        if tree_path(path).is_some() {
+            self.note(path, Seen::There);
+        }
+    }
+
     fn note(&mut self, path: &Path, seen: Seen) {
-        let text = path.to_str().and_then(|text| text.parse::<TreePath>().ok());
+        let text = tree_path(path);
         if self.noted > NOTED_LIMIT {
             return;
         }
@@ -153,6 +164,15 @@ impl Watcher {
             self.follow(root, &interpreter, Use::Execute, depth + 1);
         }
     }
+}
+
+fn tree_path(path: &Path) -> Option<TreePath> {
+    path.to_str()?.parse().ok()
+}
+
+/// Where the C library asks for names when no file says where (`resolv.conf(5)`). In a sandbox nobody is there.
+fn is_name_server(address: SocketAddr) -> bool {
+    address.ip().is_loopback() && address.port() == 53
 }
 
 /// The parts of a path, the last one first.
@@ -232,12 +252,33 @@ mod tests {
             ("/bin/../bin/./x/y", Use::Read, &["/bin There", "/usr/bin/x There"]),
             ("/usr/bin/mawk/x", Use::Look, &["/usr/bin/mawk There"]),
             ("/loop", Use::Look, &["/loop There"]),
+            ("/usr/bin/one\ntwo", Use::Look, &[]),
             ("/proc/self/maps", Use::Read, &[]),
             ("/", Use::Look, &["/ There"]),
         ] {
             let mut watcher = Watcher::default();
             watcher.follow(File::open(root).unwrap().as_fd(), Path::new(path), used, 0);
             assert_eq!(seen(&watcher), expected, "{path}");
+            assert_eq!(watcher.nameless, None, "{path}");
+        }
+        // One that is there is something else.
+        fs::write(root.join("one\ntwo"), "").unwrap();
+        let mut watcher = Watcher::default();
+        watcher.follow(File::open(root).unwrap().as_fd(), Path::new("/one\ntwo"), Use::Look, 0);
+        assert_eq!(watcher.nameless.as_deref(), Some(Path::new("/one\ntwo")));
+    }
+
+    #[test]
+    fn only_a_name_server_of_nobody_is_asked_for_names() {
+        for (address, network, host_names) in [
+            ("127.0.0.1:53", false, HostNames::Unanswered),
+            ("[::1]:53", false, HostNames::Unanswered),
+            ("127.0.0.1:80", true, HostNames::NotAsked),
+            ("192.0.2.1:53", true, HostNames::NotAsked),
+        ] {
+            let mut watcher = Watcher::default();
+            watcher.attempted(Attempt::Network(address.parse().unwrap()));
+            assert_eq!((watcher.network.is_some(), watcher.host_names), (network, host_names), "{address}");
         }
     }
 

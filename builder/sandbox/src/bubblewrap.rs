@@ -81,7 +81,7 @@ impl Bubblewrap {
                 Mount::Link { target, text } => command.arg("--symlink").arg(text).arg(target),
             };
         }
-        command.args(["--chdir", "/", "--remount-ro", "/", "--", HELPER]).args(&self.helper.arguments);
+        command.args(["--remount-ro", "/", "--", HELPER]).args(&self.helper.arguments);
         Ok(command)
     }
 }

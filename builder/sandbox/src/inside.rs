@@ -17,7 +17,7 @@ pub use owners::users_are_delegated;
 use crate::{
     channel::{Channel, Order, Report, Stage},
     error::FailedStep,
-    kernel::SingleThread,
+    kernel::{self, SingleThread},
     level::Gap,
 };
 
@@ -53,6 +53,10 @@ impl<T, E: Into<io::Error>> OfStep<T> for Result<T, E> {
 /// carries it out. To be called first in `main`, before there is any other thread; then `main` returns. What there is
 /// to say goes to the caller, so the exit code means nothing.
 pub fn enter() {
+    // A caller may ignore its children's ends, and hand that on.
+    if kernel::notice_children().is_err() {
+        return;
+    }
     let Ok(mut channel) = Channel::take() else { return };
     let report = match carry_out(&mut channel) {
         Ok(()) | Err(Stop::Over) => return,
@@ -67,7 +71,6 @@ pub fn enter() {
 
 fn carry_out(channel: &mut Channel) -> Result<(), Stop> {
     let order = channel.order().map_err(|_| Stop::Over)?;
-    rustix::process::chdir("/").of_step("leave the caller's folder")?;
     // Descriptors that the caller left open end with the command's start; those are its only ones: 0, 1, 2.
     close_fds::set_fds_cloexec(3, &[]);
     let alone = SingleThread::prove().of_step("have one thread")?;

@@ -2,8 +2,10 @@
 #![allow(unsafe_code)]
 
 use std::{
-    io, mem,
+    io,
+    mem::{self, MaybeUninit},
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+    ptr,
 };
 
 use rustix::{mount::MountAttrFlags, process::Pid, thread::UnshareFlags};
@@ -39,20 +41,33 @@ impl SingleThread {
         }
     }
 
-    /// Makes a user namespace, and a process in it that has ended. Until that is waited for, it keeps the namespace, which is
-    /// found below its id in `/proc`.
+    /// Makes a user namespace, lets `look` find it below the id that it is given in `/proc`, and lets go of it.
+    ///
+    /// It is the namespace of a process that does nothing and is ending: it never runs again, and its credentials, and with
+    /// them the namespace, stay until it is waited for. It has no memory any more, so its files in `/proc` are root's.
     #[expect(clippy::unused_self, reason = "the proof is what makes it sound")]
-    pub(crate) fn make_user_namespace(&self) -> io::Result<Pid> {
-        let mut stack = Stack([0; 16 << 10]);
-        // The memory is shared, so that none is copied for a process that needs none.
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_NEWUSER | libc::SIGCHLD;
-        // SAFETY: stacks grow down, and this is the end of one that lives longer than the process does: the only thread
-        // stands still until that has ended (vfork(2)), so what they share has one user at a time.
-        let id = unsafe { libc::clone(ended, (&raw mut stack).add(1).cast(), flags, std::ptr::null_mut()) };
-        match id {
-            -1 => Err(io::Error::last_os_error()),
-            id => Pid::from_raw(id).ok_or_else(|| io::Error::other("the system gave a process no id")),
+    pub(crate) fn with_user_namespace<T>(&self, look: impl FnOnce(Pid) -> T) -> io::Result<T> {
+        let mut stack = MaybeUninit::<Stack>::uninit();
+        // The memory is shared, so that none is copied for a process that needs none. It has no signal for its end: such a
+        // process waits to be waited for even where ends of children are ignored (clone(2), wait(2)).
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_NEWUSER;
+        // SAFETY: stacks grow down; this is the aligned end of one that nobody else uses. The only thread stands still until
+        // the process has left the memory for good (vfork(2)), so what they share has one user at a time.
+        let id =
+            unsafe { libc::clone(end_at_once, stack.as_mut_ptr().add(1).cast(), flags, ptr::null_mut()) };
+        if id == -1 {
+            return Err(io::Error::last_os_error());
         }
+        let process = Pid::from_raw(id).ok_or_else(|| io::Error::other("the system gave a process no id"))?;
+        let found = look(process);
+        // SAFETY: no status is asked for.
+        while unsafe { libc::waitpid(id, ptr::null_mut(), libc::__WALL) } == -1 {
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+        Ok(found)
     }
 
     /// Leaves namespaces for new ones.
@@ -63,14 +78,34 @@ impl SingleThread {
     }
 }
 
-/// A stack for [`ended`], which needs next to none.
+/// A stack for [`end_at_once`], which needs next to none; what a signal lays there fits too (`getauxval(3)`,
+/// `AT_MINSIGSTKSZ`: at most 11 KiB on processors of today).
 #[repr(C, align(16))]
 struct Stack([u8; 16 << 10]);
 
-/// What a process that [`SingleThread::make_user_namespace`] starts does: nothing.
-extern "C" fn ended(_: *mut libc::c_void) -> libc::c_int {
+extern "C" fn end_at_once(_: *mut libc::c_void) -> libc::c_int {
     0
 }
+
+/// Makes the ends of this process's children heard of: whoever ignores them ignores those of all that it starts, and then
+/// none can be waited for (`wait(2)`).
+pub(crate) fn notice_children() -> io::Result<()> {
+    // SAFETY: no handler is set.
+    match unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) } {
+        libc::SIG_ERR => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// The function of the C library with which a program starts in another folder. The standard library looks for it when it
+/// runs, and without it copies this whole process for each program that has a folder; a program that is linked statically
+/// has it if something names it.
+#[cfg(target_env = "gnu")]
+#[used]
+static STARTS_IN_FOLDERS: unsafe extern "C" fn(
+    *mut libc::posix_spawn_file_actions_t,
+    *const libc::c_char,
+) -> libc::c_int = libc::posix_spawn_file_actions_addchdir_np;
 
 /// How a mount that is not yet anywhere is changed.
 #[derive(Debug, Clone, Copy)]

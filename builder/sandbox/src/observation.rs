@@ -10,6 +10,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io,
+    net::{IpAddr, SocketAddr},
     os::{
         fd::OwnedFd,
         unix::{ffi::OsStringExt as _, fs::FileExt as _},
@@ -65,8 +66,8 @@ pub struct Access<'a> {
 /// Something that a command cannot have here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attempt {
-    /// To reach an address, as it is written.
-    Network(String),
+    /// To reach an address.
+    Network(SocketAddr),
     /// To read what a person types.
     Question,
 }
@@ -265,7 +266,7 @@ impl<'a> Process<'a> {
     }
 
     /// The address of a network that a message is for.
-    fn address_of(&self, message: u64) -> io::Result<Option<String>> {
+    fn address_of(&self, message: u64) -> io::Result<Option<SocketAddr>> {
         // A `msghdr` begins with the place of the address and its length. What cannot be read is an error of the call.
         let Ok(head) = self.read(message, 12) else { return Ok(None) };
         let (place, length) = head.split_at(8);
@@ -300,7 +301,7 @@ impl<'a> Process<'a> {
     }
 
     /// The address of another machine that a call names, or of this one's network.
-    fn network_address(&self, address: u64, length: u64) -> io::Result<Option<String>> {
+    fn network_address(&self, address: u64, length: u64) -> io::Result<Option<SocketAddr>> {
         let mut bytes = vec![0; usize::try_from(length.min(128)).unwrap_or_default()];
         if self.memory()?.read_exact_at(&mut bytes, address).is_err() {
             return Ok(None);
@@ -310,16 +311,11 @@ impl<'a> Process<'a> {
         let (Some(family), Some(port)) = (family, port) else { return Ok(None) };
         let four = bytes.get(4..8).and_then(|four| <[u8; 4]>::try_from(four).ok());
         let six = bytes.get(8..24).and_then(|six| <[u8; 16]>::try_from(six).ok());
-        let found = match (libc::c_int::from(family), four, six) {
-            (libc::AF_INET, Some(four), _) => {
-                Some(std::net::SocketAddr::from((std::net::IpAddr::from(four), port)))
-            }
-            (libc::AF_INET6, _, Some(six)) => {
-                Some(std::net::SocketAddr::from((std::net::IpAddr::from(six), port)))
-            }
+        Ok(match (libc::c_int::from(family), four, six) {
+            (libc::AF_INET, Some(four), _) => Some((IpAddr::from(four), port).into()),
+            (libc::AF_INET6, _, Some(six)) => Some((IpAddr::from(six), port).into()),
             _ => None,
-        };
-        Ok(found.map(|address| address.to_string()))
+        })
     }
 
     /// Reads at most a page of its memory.

@@ -73,9 +73,7 @@ pub(crate) fn converse(
     let program = PathBuf::from(command.get_program());
     let (ours, theirs) = UnixStream::pair().map_err(SandboxError::Order)?;
     command.stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // No folder is set: the standard library would copy this whole process for it (fork(2)), where it else needs no copy
-    // (posix_spawn(3)). The helper goes to `/` by itself.
-    command.env_clear();
+    command.env_clear().current_dir("/");
     let begun = Instant::now();
     let mut child = command.spawn().map_err(|source| SandboxError::Start { program, source })?;
     // Ours is the only end left, so that its end is seen.

@@ -40,11 +40,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use bundles_release::lock::{AccountName, Accounts};
+use bundles_release::lock::{AccountName, Accounts, PackageName};
 
 use crate::{
-    Content, Entry, InstallError, InstallOptions, Kind, Owner, Package, PayloadError, Payloads, Tree,
-    TreePath,
+    Content, Entry, InstallError, InstallOptions, Kind, Owner, Package, PayloadError, Payloads, StatOverride,
+    Tree, TreePath,
     install::{Diversion, Diversions},
     recorded::Left,
 };
@@ -155,14 +155,23 @@ pub(crate) struct Image<'a> {
     pub(crate) configuring: Option<usize>,
     /// What recordings left.
     pub(crate) left: Left,
+    /// The packages of which a recording had a part in it.
+    pub(crate) recorded: BTreeSet<PackageName>,
     pub(crate) diversions: Diversions,
-    /// `user group mode path`, in the order in which they were made.
-    pub(crate) overrides: Vec<String>,
+    /// In the order in which they were made.
+    pub(crate) overrides: Vec<StatOverride>,
     pub(crate) alternatives: BTreeMap<String, alternatives::Group>,
     enabled_units: Vec<String>,
     /// Services that do not start by themselves.
     disabled: BTreeSet<String>,
     pending: Pending,
+}
+
+/// A program that would have to run, and what it makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Program {
+    pub(crate) path: TreePath,
+    pub(crate) reason: String,
 }
 
 /// What runs once, after all scripts.
@@ -208,6 +217,7 @@ impl<'a> Image<'a> {
             names: Names::new(options.accounts),
             configuring: None,
             left: Left::new(),
+            recorded: BTreeSet::new(),
             diversions: Diversions::new(),
             overrides: Vec::new(),
             alternatives: BTreeMap::new(),
@@ -238,6 +248,24 @@ impl<'a> Image<'a> {
                 self.diversions.insert(path.clone(), diversion);
             }
         }
+    }
+
+    /// The program that would have to run for what is known of a script, if the image holds one.
+    pub(crate) fn needed_program(&self, script: &Known) -> Option<Program> {
+        script.verbs.iter().find_map(|verb| self.program(verb))
+    }
+
+    fn program(&self, verb: &Verb) -> Option<Program> {
+        let (path, reason) = match verb {
+            Verb::Without { path, reason } => (self.tree.lookup(path).map(|_| path.clone()), reason),
+            Verb::WithoutAny { directory, suffix, reason } => {
+                let directory = self.tree.follow(directory)?;
+                let mut files = self.tree.below(&directory).map(|(path, _)| path);
+                (files.find(|path| path.name().ends_with(suffix)).cloned(), reason)
+            }
+            _ => return None,
+        };
+        path.map(|path| Program { path, reason: reason.clone() })
     }
 
     /// Carries out what a script does.
@@ -330,18 +358,9 @@ impl<'a> Image<'a> {
                 }
                 Verb::RunitService { name } => self.runit_service(&owner, name)?,
                 Verb::Ucf { package, from, to } => self.ucf(&owner, package, from, to)?,
-                Verb::Without { path, reason } => {
-                    if self.tree.lookup(path).is_some() {
-                        return Err(EffectError::Runs { path: path.clone(), reason: reason.clone() });
-                    }
-                }
-                Verb::WithoutAny { directory, suffix, reason } => {
-                    let first = self.tree.follow(directory).and_then(|directory| {
-                        let mut files = self.tree.below(&directory).map(|(path, _)| path);
-                        files.find(|path| path.name().ends_with(suffix)).cloned()
-                    });
-                    if let Some(path) = first {
-                        return Err(EffectError::Runs { path, reason: reason.clone() });
+                Verb::Without { .. } | Verb::WithoutAny { .. } => {
+                    if let Some(Program { path, reason }) = self.program(verb) {
+                        return Err(EffectError::Runs { path, reason });
                     }
                 }
                 Verb::NameService { service, databases } => self.name_service(&owner, service, databases)?,

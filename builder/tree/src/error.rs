@@ -277,6 +277,9 @@ impl InstallError {
                 "read the script of {} and add it to the table of effects, or leave one of the two packages out of the recipe",
                 run.package
             )),
+            Self::Effect { package, source: EffectError::Runs { .. }, .. } => {
+                Some(format!("bundle effects record {package}; or leave one of the two out of the recipe"))
+            }
             Self::Effect { source, .. } | Self::Trigger { source, .. } => source.hint().map(str::to_owned),
             Self::Conflict { .. } => Some("leave one of the two out of the recipe".to_owned()),
             _ => None,

@@ -6,18 +6,19 @@ mod source;
 mod unpack;
 mod volatile;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use relation::replaces;
 use runs::Installation;
-pub use runs::{
-    RecordScriptsError, Recorded, Recorder, UnknownRun, record_scripts, script_level, unknown_scripts,
-};
+pub use runs::{RecordScriptsError, Recorded, Recorder, UnknownRun, record_scripts, unknown_scripts};
 pub use source::{SourceFile, place_sources};
 pub(crate) use unpack::place_of;
 
 use builder_inputs::{AccountKind, AccountRequest};
-use bundles_release::lock::{Accounts, PackageName};
+use bundles_release::{
+    lock::{Accounts, PackageName},
+    sbom::ScriptLevel,
+};
 use registry_wire::Digest;
 
 use crate::{
@@ -75,13 +76,11 @@ pub fn accounts_needed(
 
 /// What the scripts of a package do, as far as it is declared or recorded.
 fn account_verbs(package: &Package, recordings: &Recordings) -> Vec<Verb> {
-    let of = |(name, text): (ScriptName, &str)| match know(name, text, &package.architecture) {
-        Ok(known) => known.verbs,
-        Err(_) => recordings
-            .account_verbs(package, name, Digest::of(text.as_bytes()))
-            .into_iter()
-            .cloned()
-            .collect(),
+    // What is declared may be recorded too, for images in which it cannot be done.
+    let of = |(name, text): (ScriptName, &str)| {
+        let declared = know(name, text, &package.architecture).map(|known| known.verbs).unwrap_or_default();
+        let recorded = recordings.account_verbs(package, name, Digest::of(text.as_bytes()));
+        declared.into_iter().chain(recorded.into_iter().cloned()).collect::<Vec<_>>()
     };
     scripts_of(package).flat_map(of).collect()
 }
@@ -111,6 +110,28 @@ fn request(verb: &Verb, fixed: &Names) -> Option<AccountRequest> {
     Some(AccountRequest { name: name.clone(), kind })
 }
 
+/// What was made of packages.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    /// The files.
+    pub tree: Tree,
+    /// The packages of which a recording had a part in them.
+    recorded: BTreeSet<PackageName>,
+}
+
+impl Installed {
+    /// How it was known what the scripts of a package do. Of all that is neither declared nor recorded nothing is made.
+    pub fn script_level(&self, package: &Package) -> ScriptLevel {
+        if scripts_of(package).next().is_none() {
+            ScriptLevel::None
+        } else if self.recorded.contains(&package.name) {
+            ScriptLevel::Recorded
+        } else {
+            ScriptLevel::Declared
+        }
+    }
+}
+
 /// Makes the tree of `packages`, in the order in which they are configured.
 ///
 /// `payloads` must know the payload of every package.
@@ -118,18 +139,19 @@ pub fn install(
     packages: &[Package],
     payloads: &Payloads,
     options: &InstallOptions<'_>,
-) -> Result<Tree, InstallError> {
+) -> Result<Installed, InstallError> {
     if packages.is_empty() {
-        return Ok(Tree::new(options.epoch));
+        return Ok(Installed { tree: Tree::new(options.epoch), recorded: BTreeSet::new() });
     }
     let mut image = Installation::begin(packages, payloads, options)?.run()?;
     image.finish()?;
     record::write(&mut image)?;
     image.check_left()?;
+    let recorded = std::mem::take(&mut image.recorded);
     let mut tree = image.into_tree();
     volatile::remove_volatile(&mut tree);
     clamp(&mut tree, options.epoch);
-    Ok(tree)
+    Ok(Installed { tree, recorded })
 }
 
 /// /usr is merged before anything is unpacked, so that no package's /lib replaces the link.

@@ -20,8 +20,8 @@ pub use capabilities::{Capabilities, CapabilitiesError};
 pub use effect::{EffectError, Level, ScriptKnowledge, UnknownPart, fixed_user, script_knowledge};
 pub use error::{ChangedRead, InstallError, undeclared_hint};
 pub use install::{
-    InstallOptions, RecordScriptsError, Recorded, Recorder, SourceFile, UnknownRun, accounts_needed, install,
-    place_sources, record_scripts, script_level, unknown_scripts,
+    InstallOptions, Installed, RecordScriptsError, Recorded, Recorder, SourceFile, UnknownRun,
+    accounts_needed, install, place_sources, record_scripts, unknown_scripts,
 };
 pub use package::{
     Charset, ControlFile, MemberKind, Package, PackageError, PackageInput, PackageMember, Unpacked,
@@ -29,7 +29,8 @@ pub use package::{
 pub use path::{TreePath, TreePathError};
 pub use payload::{PayloadError, Payloads};
 pub use recorded::{
-    AccountEffects, AccountFiles, AccountType, AccountsError, Allowed, Change, Ids, Outcome, Recording,
-    RecordingError, Recordings, ScriptName, ScriptNameError, ScriptRun, Seen, State, Stored,
+    AccountEffects, AccountFiles, AccountType, AccountsError, Allowed, Change, HostNames, Ids, Outcome,
+    Recording, RecordingError, Recordings, ScriptName, ScriptNameError, ScriptRun, Seen, StatOverride,
+    StatOverrideError, State, Stored,
 };
 pub use tree::{Content, Entry, Kind, Owner, Tree};

@@ -13,7 +13,8 @@ use std::{
     path::PathBuf,
 };
 
-use bundles_release::lock::{Architecture, PackageName, Version};
+use builder_inputs::source_package;
+use bundles_release::lock::{Architecture, PackageName, SourcePackage, Version};
 use registry_wire::{Digest, Hasher, HashingWriter};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,8 @@ pub struct PackageInput {
     pub version: Version,
     /// Its architecture, `all` included.
     pub architecture: Architecture,
+    /// The source package that it was built from, where it is said: then the file must say the same.
+    pub source: Option<SourcePackage>,
     /// The file.
     pub deb: PathBuf,
     /// What the lock says the file hashes to.
@@ -211,6 +214,36 @@ impl Package {
         Paragraph::parse(self.control.get("control").map_or("", |file| file.text.as_str()))
     }
 
+    /// Makes sure that it is what the lock says of its file.
+    pub fn check_identity(&self, input: &PackageInput) -> Result<(), PackageError> {
+        let own = self.paragraph();
+        let field = |name| own.get(name).unwrap_or_default();
+        let identity = |field, expected: &str, found: &str| PackageError::Identity {
+            package: input.name.clone(),
+            field,
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+        };
+        for (name, expected) in [
+            ("Package", input.name.as_str()),
+            ("Version", input.version.as_str()),
+            ("Architecture", input.architecture.as_str()),
+        ] {
+            if field(name) != expected {
+                return Err(identity(name, expected, field(name)));
+            }
+        }
+        let found = source_package(field("Source"), field("Package"), field("Version"));
+        match &input.source {
+            Some(expected) if (expected.name.as_str(), expected.version.as_str()) != found => {
+                let told = |name: &str, version: &str| format!("{name} ({version})");
+                let expected = told(expected.name.as_str(), expected.version.as_str());
+                Err(identity("Source", &expected, &told(found.0, found.1)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Text of a member of its control archive.
     pub(crate) fn control_text(&self, member: &str) -> Option<&str> {
         self.control.get(member).map(|file| file.text.as_str())
@@ -255,21 +288,7 @@ fn read_locked<T>(
         control,
         members: Vec::new(),
     };
-    for (key, expected) in [
-        ("Package", input.name.as_str()),
-        ("Version", input.version.as_str()),
-        ("Architecture", input.architecture.as_str()),
-    ] {
-        let found = package.paragraph().get(key).unwrap_or_default().to_owned();
-        if found != expected {
-            return Err(PackageError::Identity {
-                package: input.name.clone(),
-                field: key,
-                expected: expected.to_owned(),
-                found,
-            });
-        }
-    }
+    package.check_identity(input)?;
     Ok((package, data))
 }
 

@@ -7,6 +7,7 @@
 mod accounts;
 mod change;
 mod document;
+mod overrides;
 mod replay;
 mod state;
 
@@ -14,12 +15,14 @@ use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
 
 use bundles_release::lock::{Architecture, PackageName};
 use registry_wire::Digest;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use replay::Left;
 
 pub use accounts::{AccountEffects, AccountFiles, AccountType, AccountsError};
 pub use change::{Change, Ids, Outcome};
 pub use document::{RecordingError, Stored};
+pub use overrides::{StatOverride, StatOverrideError};
 pub use state::{Seen, State};
 
 use crate::{Package, TreePath, effect::Verb};
@@ -112,6 +115,18 @@ pub(crate) fn told(arguments: &[String]) -> String {
     format!("`{}`", words.join(" "))
 }
 
+/// Whether a script asked for the names of hosts. Nobody answers where it is recorded, so what it wrote may be meant for a
+/// machine that nobody knows by name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostNames {
+    /// It did not.
+    #[default]
+    NotAsked,
+    /// It did, and went on without an answer.
+    Unanswered,
+}
+
 /// What a script did, and on what that depended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recording {
@@ -127,12 +142,17 @@ pub struct Recording {
     pub changes: Vec<Change>,
     /// Triggers that it activated.
     pub triggers: Vec<String>,
+    /// What it told dpkg about modes and owners, in the order in which it did.
+    pub overrides: Vec<StatOverride>,
+    /// Whether it asked for the names of hosts.
+    pub host_names: HostNames,
 }
 
 impl Recording {
     /// Whether another one says that the same was done.
     pub(crate) fn is_same_outcome(&self, other: &Self) -> bool {
-        (&self.accounts, &self.changes, &self.triggers) == (&other.accounts, &other.changes, &other.triggers)
+        (&self.accounts, &self.changes, &self.triggers, &self.overrides)
+            == (&other.accounts, &other.changes, &other.triggers, &other.overrides)
     }
 }
 
@@ -200,13 +220,9 @@ impl Recordings {
         self.by_package.get(package).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a run was recorded, in whatever tree. One for every architecture counts if it was on any.
+    /// Whether a run was recorded, in whatever tree.
     pub fn has(&self, run: &ScriptRun) -> bool {
-        let is_same = |one: &ScriptRun| {
-            let is_here = run.architecture.is_all() || one.architecture == run.architecture;
-            (one.name, one.script, &one.arguments) == (run.name, run.script, &run.arguments) && is_here
-        };
-        self.of(&run.package).iter().any(|one| is_same(&one.run))
+        self.of(&run.package).iter().any(|one| one.run == *run)
     }
 
     /// What a script did, in every tree in which it was recorded; for people.
@@ -224,6 +240,10 @@ impl Recordings {
             lines.extend(recording.accounts.lines());
             lines.extend(recording.changes.iter().map(ToString::to_string));
             lines.extend(recording.triggers.iter().map(|name| format!("trigger {name}")));
+            lines.extend(recording.overrides.iter().map(|line| format!("statoverride {line}")));
+            if recording.host_names == HostNames::Unanswered {
+                lines.push("asked for the name of a host, and nobody answered".to_owned());
+            }
         }
         lines
     }

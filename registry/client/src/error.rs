@@ -207,7 +207,7 @@ impl ClientError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unreachable { registry, .. } => Some(format!(
-                "is it running and is the address right? `bundle registry serve` starts one; `curl {registry}/v2/` asks it"
+                "is it running and is the address right? `bundle registry serve` starts one for `--scheme http`; `curl {registry}/v2/` asks it"
             )),
             Self::Interrupted { .. } | Self::Unavailable { .. } => {
                 Some("nothing half-written was left; run the same command again".to_owned())

@@ -140,6 +140,7 @@ fn stanza(package: &LockedPackage, deb: PathBuf, relations: Relations) -> Result
         name: package.name.clone(),
         version: package.version.clone(),
         architecture: package.architecture.clone(),
+        source: Some(package.source.clone()),
         sha256: package.sha256,
         deb,
     };

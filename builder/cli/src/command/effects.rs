@@ -2,12 +2,15 @@
 
 pub(crate) mod record;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use builder_inputs::PackageCache;
 use builder_recipe::ScriptPolicy;
 use builder_tree::{Level, Package, Recordings, ScriptKnowledge, script_knowledge, undeclared_hint};
-use bundles_release::lock::LockedPackage;
+use bundles_release::lock::{Architecture, LockedPackage, PackageName};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -62,7 +65,7 @@ struct Show {
 struct PackageDocument {
     /// Suite, name and architecture.
     package: String,
-    name: String,
+    name: PackageName,
     version: String,
     scripts: Vec<ScriptKnowledge>,
 }
@@ -76,12 +79,17 @@ struct AuditDocument {
 }
 
 impl PackageDocument {
-    fn of(package: &Package, locked: &LockedPackage, recordings: &Recordings) -> Self {
+    fn of(
+        package: &Package,
+        locked: &LockedPackage,
+        architectures: &BTreeSet<Architecture>,
+        recordings: &Recordings,
+    ) -> Self {
         Self {
             package: locked.key().to_string(),
-            name: locked.name.to_string(),
+            name: locked.name.clone(),
             version: package.version.to_string(),
-            scripts: script_knowledge(package, recordings),
+            scripts: script_knowledge(package, architectures, recordings),
         }
     }
 
@@ -146,8 +154,13 @@ fn read(
         let error = CommandError::new(Kind::Input, error);
         error.hint(folder.command("fetch"))
     })?;
-    let documents = packages.iter().zip(locked);
-    Ok(documents.map(|(package, locked)| PackageDocument::of(package, locked, &recordings)).collect())
+    let architectures = folder.architectures(&lock);
+    let none = BTreeSet::new();
+    let document = |(package, locked): (&Package, &LockedPackage)| {
+        let architectures = architectures.get(&locked.sha256).unwrap_or(&none);
+        PackageDocument::of(package, locked, architectures, &recordings)
+    };
+    Ok(packages.iter().zip(locked).map(document).collect())
 }
 
 fn audit(arguments: &Audit, context: &Context) -> Result<(), CommandError> {
@@ -174,9 +187,18 @@ fn audit(arguments: &Audit, context: &Context) -> Result<(), CommandError> {
         lines
     };
     context.report.result(&document, lines).of_kind(Kind::Machine)?;
-    match document.packages.iter().find(|package| package.level() == Some(Level::Unknown)) {
-        None => Ok(()),
-        Some(first) => {
+    let at = |level| document.packages.iter().find(|package| package.level() == Some(level));
+    let refused = at(Level::Recorded).filter(|_| folder.platform.scripts == ScriptPolicy::DeclaredOnly);
+    match (at(Level::Unknown), refused) {
+        (None, None) => Ok(()),
+        (None, Some(first)) => {
+            let error = format!(
+                "{} packages have scripts that are only recorded, and `scripts = \"declared-only\"` refuses that",
+                document.counts["recorded"]
+            );
+            Err(CommandError::new(Kind::Input, error).hint(undeclared_hint(&first.name)))
+        }
+        (Some(first), _) => {
             let error = format!("{} packages have scripts that are not known", document.counts["unknown"]);
             let other = match folder.platform.scripts {
                 ScriptPolicy::Recorded => folder.command(&format!("effects record {}", first.name)),

@@ -147,6 +147,14 @@ fn tell(
     lock: &Lock,
     context: &Context,
 ) -> Result<(), CommandError> {
+    let held = folder.requests().into_iter().map(|request| (request.recipe, request.holds));
+    for (recipe, holds) in held.collect::<BTreeMap<_, _>>() {
+        let is_there =
+            |name: &PackageName| lock.recipe_packages(&recipe).any(|package| package.name == *name);
+        for name in holds.iter().filter(|name| !is_there(name)) {
+            context.report.note(&format!("recipe {recipe} holds {name}, which its image does not have"));
+        }
+    }
     let changes = lock.changes_since(before.unwrap_or(lock));
     let line = |package: &LockedPackage| {
         format!("{} {} (source {})", package.key(), package.version, package.source.name)

@@ -1,5 +1,7 @@
 //! Maintainer scripts: unknown, recorded, refused.
 
+use std::fs;
+
 use registry_wire::Digest;
 
 use crate::{session::with_filters, shop::Shop};
@@ -152,6 +154,16 @@ fn an_unknown_script_is_recorded_and_then_built() {
         says(&shop, &format!("{line} --platform shop"), expected);
         shop.session.write(path, &before);
     }
+    // Where that is refused in a build, the audit refuses it too.
+    shop.session.write("shop/bundle.toml", &of_shop("scripts = \"declared-only\""));
+    let refused = ["exit 3", "1 packages have scripts that are only recorded", "declared-only"];
+    says(&shop, "effects audit --platform shop", &refused);
+    shop.session.write("shop/bundle.toml", &bundle);
+    // Without a name, all that is not known is recorded.
+    says(&shop, "effects record --platform shop", &["every script is declared or recorded"]);
+    fs::remove_file(shop.session.path("work").join(file)).unwrap();
+    says(&shop, "effects record --platform shop", &["tool.toml: written", "changed 1; sandbox full"]);
+    assert_eq!(shop.session.read(file), recorded);
     // Recording again replaces what was recorded here, in whatever sandbox, and nothing else.
     shop.session.write(file, &weaker);
     let again = "then bundle effects record tool --platform shop";

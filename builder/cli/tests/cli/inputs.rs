@@ -128,7 +128,7 @@ fn locks_that_do_not_hold() {
         exit 3
         error: shop/bundle.lock is not a valid lock
           because: the lock has format 2, this program reads format 1
-          try: git checkout shop/bundle.lock if that brings a whole one back; else rm shop/bundle.lock, then bundle lock --platform shop
+          try: use the version of bundle that wrote it, or a later one
         ");
         session.write("shop/web/recipe.toml", &recipe.replace("packages", "package"));
         assert_snapshot!(session.run("lock --platform shop"), @r#"
@@ -169,8 +169,57 @@ fn suites_that_were_defined_anew() {
             assert!(said.contains("try: bundle lock --platform shop"), "{said}");
         }
     }
+    // No source has a suite of that name: to lock it would contradict every check.
+    let codename = good.lines().find(|line| line.starts_with("codename")).unwrap();
+    session.write("shop/bundle.toml", &good.replace(codename, "codename = \"other\""));
+    let folder = session.path("archive").display().to_string();
+    let said =
+        session.run(&format!("lock --platform shop --from file:{folder} --keyring {folder}/keyring.gpg"));
+    assert!(said.starts_with("exit 4") && said.contains("wanted with Codename other"), "{said}");
     session.write("shop/bundle.toml", &good);
     assert!(session.run("lock --check --platform shop").contains("up to date"));
+}
+
+#[test]
+fn locks_that_say_something_else_than_their_packages() {
+    let shop = Shop::locked();
+    let session = &shop.session;
+    let good = session.read("shop/bundle.lock");
+    assert!(session.run("build --platform shop").contains("built"));
+    let version = "version = \"1.0\"";
+    for (old, new, told) in [
+        // What the store has is what the lock said when it was built.
+        (version, "version = \"1.1\"", &["exit 3", "its Version is 1.0, the lock says 1.1"][..]),
+        (
+            "tar = \"",
+            "tar = \"later-",
+            &["exit 3", "is out of date", "images made with later-", "bundle lock --platform shop"],
+        ),
+    ] {
+        let changed = good.replacen(old, new, 1);
+        assert_ne!(changed, good, "{old}");
+        session.write("shop/bundle.lock", &changed);
+        let said = session.run("build --platform shop");
+        assert!(told.iter().all(|part| said.contains(part)), "{old}: {said}");
+    }
+}
+
+#[test]
+fn platforms_without_recipes() {
+    let shop = Shop::locked();
+    let session = &shop.session;
+    let (web, elsewhere) = (session.path("work/shop/web"), session.path("work/elsewhere"));
+    fs::rename(&web, &elsewhere).unwrap();
+    let lock = session.read("shop/bundle.lock");
+    for verb in ["lock", "build", "release"] {
+        let said = session.run(&format!("{verb} --platform shop"));
+        assert!(said.starts_with("exit 3\nerror: shop holds no recipe\n"), "{verb}: {said}");
+    }
+    assert_eq!(session.read("shop/bundle.lock"), lock);
+    std::os::unix::fs::symlink(&elsewhere, &web).unwrap();
+    let said = session.run("build --platform shop");
+    let told = "shop/web leads to a recipe, and is a symbolic link, which is not followed";
+    assert!(said.starts_with("exit 3") && said.contains(told), "{said}");
 }
 
 #[test]
@@ -192,6 +241,29 @@ fn recipes_that_cannot_be_solved() {
                 "3 | packages = [\"redis-server\"]",
                 "try: correct `packages` in the recipe",
             ][..],
+        ),
+        (
+            "[]",
+            "holds = [\"base-files\", \"base-file\"]",
+            format!("{lock} --update"),
+            &[
+                "exit 3",
+                "recipe web holds base-file, which suite stable does not have; did you mean base-files",
+                "holds = [\"base-files\", \"base-file\"]",
+                "try: correct `holds` in the recipe",
+            ],
+        ),
+        (
+            "[]",
+            "holds = [\"base-files\", \"base-file\"]",
+            "lock --platform shop --check".to_owned(),
+            &["recipe web holds base-file, which its image does not have"],
+        ),
+        (
+            "[]",
+            "pins = { base-files = \"< 9\" }",
+            lock.clone(),
+            &["exit 3", "`image.pins.base-files` cannot be `< 9`", " --> web/recipe.toml:4:23"],
         ),
         (
             "[]",

@@ -44,7 +44,7 @@ fn releases_that_cannot_be_named() {
                   because: client error (Connect)
                   because: tcp connect error
                   because: Connection refused (os error 111)
-                  try: is it running and is the address right? `bundle registry serve` starts one; `curl [REGISTRY]/v2/` asks it
+                  try: is it running and is the address right? `bundle registry serve` starts one for `--scheme http`; `curl [REGISTRY]/v2/` asks it
                 ");
             }
         }
@@ -94,7 +94,7 @@ fn releases_that_cannot_be_named() {
           because: client error (Connect)
           because: tcp connect error
           because: Connection refused (os error 111)
-          try: is it running and is the address right? `bundle registry serve` starts one; `curl [REGISTRY]/v2/` asks it
+          try: is it running and is the address right? `bundle registry serve` starts one for `--scheme http`; `curl [REGISTRY]/v2/` asks it
         ");
         assert_snapshot!(session.run("release --platform shop --scheme ftp --registry localhost"), @r"
         exit 2

@@ -32,7 +32,7 @@ pub(super) struct Rules<'r, 'a> {
     pub(super) packages: &'r Packages<'a>,
     pub(super) request: &'r PackageRequest,
     chosen: &'r Chosen,
-    kept: &'r Kept,
+    pub(super) kept: &'r Kept,
     pub(super) siblings: &'r Siblings<'r>,
     /// Recommends that are followed, by the package that has them.
     pub(super) recommended: HashMap<usize, Vec<Group<'a>>>,

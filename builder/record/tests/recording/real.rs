@@ -1,9 +1,12 @@
 //! Real packages whose scripts nobody declared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use builder_record::ScriptRecorder;
-use builder_tree::{InstallOptions, PackageInput, Recording, Recordings, record_scripts, unknown_scripts};
+use builder_tree::{
+    EffectError, InstallError, InstallOptions, PackageInput, RecordScriptsError, Recording, Recordings,
+    record_scripts, unknown_scripts,
+};
 
 use crate::{
     EPOCH, chain,
@@ -39,13 +42,17 @@ pub(crate) fn record(system: &System, set: &[&str]) -> Result<Recorded, String> 
     let status = oracle.text(STATUS);
     let inputs = in_order(&status, system.archive.inputs(&status, &system.debs));
     let installed = Installed::unpack(&inputs, &[&system.essential]);
-    let mut unknown: Vec<String> = unknown_scripts(&installed.packages, &Recordings::none())
-        .iter()
-        .map(|(run, _)| run.package.to_string())
-        .collect();
+    let mut unknown: Vec<String> = unknown_scripts(
+        &installed.packages,
+        |package| BTreeSet::from([package.architecture.clone()]),
+        &Recordings::none(),
+    )
+    .iter()
+    .map(|(run, _)| run.package.to_string())
+    .collect();
     unknown.sort();
     unknown.dedup();
-    let outcome = compare(&installed, &oracle, &unknown).unwrap_or_else(Outcome::Refused);
+    let outcome = compare(&installed, &oracle, &mut unknown).unwrap_or_else(Outcome::Refused);
     Ok(Recorded { unknown, outcome })
 }
 
@@ -88,16 +95,25 @@ fn in_order(status: &str, inputs: Vec<PackageInput>) -> Vec<PackageInput> {
     inputs
 }
 
-fn compare(installed: &Installed, oracle: &Listing, unknown: &[String]) -> Result<Outcome, String> {
+/// Adds the package whose script would have to run a program of the image: that is seen in a tree only.
+fn also_unknown(error: &InstallError, unknown: &mut Vec<String>) {
+    let InstallError::Effect { package, source: EffectError::Runs { .. }, .. } = error else { return };
+    let package = package.to_string();
+    if !unknown.contains(&package) {
+        unknown.push(package);
+    }
+}
+
+fn compare(installed: &Installed, oracle: &Listing, unknown: &mut Vec<String>) -> Result<Outcome, String> {
     let (packages, payloads) = (&installed.packages, &installed.payloads);
     let folder = tempfile::tempdir().unwrap();
     let machine = machine();
     let mut recorder = ScriptRecorder::new(&machine, payloads);
     let (mut all, mut recordings) = (Vec::new(), Recordings::none());
     // Some wait for others, so those that fail are tried again as long as others go on.
-    let mut left: Vec<&String> = unknown.iter().collect();
-    while !left.is_empty() {
-        let (mut waiting, known) = (Vec::new(), all.len());
+    let mut left = unknown.clone();
+    let tree = loop {
+        let (mut waiting, known, found) = (Vec::new(), all.len(), unknown.len());
         let mut why = String::new();
         for package in &left {
             let failed = |error: &dyn std::error::Error| format!("{package}: {}", chain(error));
@@ -110,21 +126,40 @@ fn compare(installed: &Installed, oracle: &Listing, unknown: &[String]) -> Resul
                     all.retain(|one: &Recording| one.run.package != wanted);
                     all.extend(made.recordings);
                     recordings = through_files(&all, folder.path());
-                    made.missing.map(|error| failed(&error))
+                    made.missing.map(|error| {
+                        also_unknown(&error, unknown);
+                        failed(&error)
+                    })
                 }
-                Err(error) => Some(failed(&error)),
+                Err(error) => {
+                    if let RecordScriptsError::Install { source, .. } = &error {
+                        also_unknown(source, unknown);
+                    }
+                    Some(failed(&error))
+                }
             };
             if let Some(missing) = missing {
-                waiting.push(*package);
+                waiting.push(package.clone());
                 why = missing;
             }
         }
-        if waiting.len() == left.len() && all.len() == known {
+        if waiting.is_empty() {
+            match installed.recorded_tree(oracle, EPOCH, &recordings) {
+                Ok(tree) => break tree,
+                Err(error) => {
+                    also_unknown(&error, unknown);
+                    why = chain(&error);
+                }
+            }
+        }
+        let more = unknown[found..].to_vec();
+        if more.is_empty() && waiting.len() == left.len() && all.len() == known
+            || waiting.is_empty() && more.is_empty()
+        {
             return Err(why);
         }
-        left = waiting;
-    }
-    let tree = installed.recorded_tree(oracle, EPOCH, &recordings).map_err(|error| chain(&error))?;
+        left = [more, waiting].concat();
+    };
     let listing = Listing::of_tree(&tree, payloads);
     let Differences { unexpected, .. } = differences(&listing, oracle, &tree);
     Ok(if unexpected.is_empty() { Outcome::Equal } else { Outcome::Different(unexpected) })

@@ -134,6 +134,7 @@ impl Bed {
         let accounts = allocate_accounts(&Accounts::default(), &needed).unwrap();
         let options = InstallOptions { accounts: &accounts, epoch: EPOCH, recordings };
         install(packages, &self.installed.payloads, &options)
+            .map(|installed| installed.tree)
             .map_err(|error| format!("{error}\n{}", error.hint().unwrap_or_default()))
     }
 }

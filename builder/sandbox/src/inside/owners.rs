@@ -9,10 +9,10 @@ use std::{
     path::PathBuf,
 };
 
-use rustix::{process::WaitOptions, thread::CapabilitySet};
+use rustix::{process::Pid, thread::CapabilitySet};
 
 use super::{OfStep as _, Stop, namespaces::no_user_namespace};
-use crate::{kernel::SingleThread, specification::Identity};
+use crate::{error::FailedStep, kernel::SingleThread, specification::Identity};
 
 /// First of the machine's users that sandboxes get. Above what systemd gives to containers, below 2^31, which some
 /// programs take for a negative number.
@@ -84,9 +84,11 @@ pub(crate) fn map(inside: u32, count: u32) -> String {
 }
 
 /// Whether sandboxes of this process have users of their own, so that files can be given to others than root. It takes
-/// capabilities, and a user namespace around this process that has the users to be given.
+/// capabilities, among them that over files of `/proc` for who is not root, and a user namespace around this process that
+/// has the users to be given.
 pub fn users_are_delegated() -> io::Result<bool> {
-    let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID;
+    let mut needed = CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID;
+    needed.set(CapabilitySet::DAC_OVERRIDE, !rustix::process::geteuid().is_root());
     let own = rustix::thread::capabilities(None)?;
     let last = u64::from(FIRST) + u64::from(RANGE);
     let has_users = |file: &str| -> io::Result<bool> {
@@ -104,15 +106,46 @@ pub fn users_are_delegated() -> io::Result<bool> {
 
 /// A user namespace with these maps. It lives as long as someone holds it.
 fn user_namespace(alone: &SingleThread, users: &str, groups: &str) -> Result<OwnedFd, Stop> {
-    let process =
-        alone.make_user_namespace().map_err(|error| Stop::Unavailable(no_user_namespace(&error)))?;
-    let folder = PathBuf::from(format!("/proc/{}", process.as_raw_nonzero()));
-    for (name, text) in [("uid_map", users), ("gid_map", groups)] {
-        let path = folder.join(name);
-        fs::write(&path, text).of_step_on("write", &path)?;
+    let look = |process: Pid| {
+        let folder = PathBuf::from(format!("/proc/{}", process.as_raw_nonzero()));
+        for (name, text) in [("uid_map", users), ("gid_map", groups)] {
+            let path = folder.join(name);
+            fs::write(&path, text).of_step_on("write", &path)?;
+        }
+        let path = folder.join("ns/user");
+        fs::File::open(&path).map(OwnedFd::from).of_step_on("open", &path)
+    };
+    alone.with_user_namespace(look).map_err(not_made)?
+}
+
+/// Why there is no user namespace: for now, or never on this machine.
+fn not_made(error: io::Error) -> Stop {
+    const LACKS: [i32; 5] = [libc::EPERM, libc::ENOSPC, libc::EUSERS, libc::EINVAL, libc::ENOSYS];
+    if error.raw_os_error().is_some_and(|number| LACKS.contains(&number)) {
+        return Stop::Unavailable(no_user_namespace(&error));
     }
-    let path = folder.join("ns/user");
-    let namespace = fs::File::open(&path).of_step_on("open", &path)?;
-    rustix::process::waitpid(Some(process), WaitOptions::empty()).of_step("end a process")?;
-    Ok(namespace.into())
+    let action = "start a process for a user namespace".to_owned();
+    Stop::Failed(FailedStep { action, path: None }, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_go_better_the_next_time_is_no_lack_of_namespaces() {
+        for (number, is_lack) in [
+            (libc::EPERM, true),
+            (libc::ENOSPC, true),
+            (libc::EUSERS, true),
+            (libc::EINVAL, true),
+            (libc::ENOSYS, true),
+            (libc::EAGAIN, false),
+            (libc::ENOMEM, false),
+            (libc::ECHILD, false),
+        ] {
+            let stop = not_made(io::Error::from_raw_os_error(number));
+            assert_eq!(matches!(stop, Stop::Unavailable(_)), is_lack, "{number}");
+        }
+    }
 }

@@ -139,12 +139,16 @@ pub(crate) struct Refused {
 /// Restricts this process, for good.
 pub(crate) fn restrict(refused: Refused) -> Result<(), Stop> {
     // The list comes last: it does not have the call that adds a filter.
-    let arguments = arguments(refused).map_err(io::Error::other).of_step("restrict system calls")?;
-    let list = list(ALLOWED.iter().chain(ALLOWED_HERE).copied()).of_step("restrict system calls")?;
-    for program in [arguments, list] {
+    let first = arguments(refused).map_err(io::Error::other).of_step("restrict system calls")?;
+    let second = list(allowed()).of_step("restrict system calls")?;
+    for program in [first, second] {
         seccompiler::apply_filter(&program).map_err(io::Error::other).of_step("restrict system calls")?;
     }
     Ok(())
+}
+
+fn allowed() -> impl Iterator<Item = c_long> {
+    ALLOWED.iter().chain(ALLOWED_HERE).copied()
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -259,37 +263,65 @@ fn has(argument: u8, bit: u32) -> Result<SeccompCondition, BackendError> {
 mod tests {
     use super::*;
 
-    /// What the program says of a number, by the three kinds of instruction that it has.
+    const NUMBER: u32 = 0;
+    const PROCESSOR: u32 = 4;
+
+    /// The kind of an instruction.
+    fn code(step: &sock_filter) -> u32 {
+        u32::from(step.code)
+    }
+
+    /// What the program says of a number, by the four kinds of instruction that it has.
     fn run(program: &[sock_filter], number: u32) -> u32 {
-        let mut at = 1;
+        let (mut at, mut loaded) = (0, None);
         loop {
             let step = &program[at];
-            let holds = match u32::from(step.code) & (BPF_JGT | BPF_JGE | BPF_RET) {
-                BPF_RET => return step.k,
-                code if code & BPF_JGE == BPF_JGE => number >= step.k,
-                _ => number > step.k,
+            let value = || loaded.expect("a comparison after a load");
+            let jump = if code(step) == BPF_LD | BPF_W | BPF_ABS {
+                assert_eq!(step.k, NUMBER);
+                loaded = Some(number);
+                0
+            } else if code(step) == BPF_JMP | BPF_JGT | BPF_K {
+                if value() > step.k { step.jt } else { step.jf }
+            } else if code(step) == BPF_JMP | BPF_JGE | BPF_K {
+                if value() >= step.k { step.jt } else { step.jf }
+            } else {
+                assert_eq!(code(step), BPF_RET | BPF_K);
+                return step.k;
             };
-            at += 1 + usize::from(if holds { step.jt } else { step.jf });
+            at += 1 + usize::from(jump);
         }
     }
 
     #[test]
     fn what_is_on_the_list_is_allowed_and_nothing_else() {
-        let numbers: BTreeSet<_> = ALLOWED.iter().chain(ALLOWED_HERE).copied().collect();
-        let program = list(numbers.iter().copied()).unwrap();
+        let numbers: BTreeSet<_> = allowed().collect();
+        let program = list(allowed()).unwrap();
         assert!(program.len() < 256, "{}", program.len());
         let x32 = 0x4000_0000;
-        let mut allowed = 0;
-        for number in (0..2048).chain(x32..x32 + 2048).chain([u32::MAX]) {
+        let far = [i32::MAX.unsigned_abs(), 1 << 31, u32::MAX];
+        let mut found = 0;
+        for number in (0..2048).chain(x32..x32 + 2048).chain(far) {
             let expected = if numbers.contains(&c_long::from(number)) {
-                allowed += 1;
+                found += 1;
                 SECCOMP_RET_ALLOW
             } else {
                 SECCOMP_RET_ERRNO | ENOSYS.unsigned_abs()
             };
             assert_eq!(run(&program, number), expected, "{number}");
         }
-        assert_eq!(allowed, numbers.len());
+        assert_eq!(found, numbers.len());
+    }
+
+    #[test]
+    fn calls_of_other_tables_end_the_command() {
+        for refused in [true, false].map(|all| Refused { machine: all, owner_rights: all }) {
+            let program = arguments(refused).unwrap();
+            let [load, compare, kill, ..] = program.as_slice() else { panic!("{program:?}") };
+            assert_eq!((code(load), load.k), (BPF_LD | BPF_W | BPF_ABS, PROCESSOR));
+            assert_eq!((code(compare), compare.jt, compare.jf), (BPF_JMP | BPF_JEQ | BPF_K, 1, 0));
+            assert_eq!((code(kill), kill.k), (BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS));
+        }
     }
 
     #[test]

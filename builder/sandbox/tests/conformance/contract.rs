@@ -73,7 +73,7 @@ fn what_a_command_names_is_seen_and_its_clock_stands_still() {
             "Look /in true",
             "Read /in/file true",
             "LookAtLink /in/absent true",
-            "Network(\"192.0.2.1:80\")",
+            "Network(192.0.2.1:80)",
             "Question",
         ];
         let found: Vec<&str> = seen.iter().map(String::as_str).filter(|line| wanted.contains(line)).collect();

@@ -1,7 +1,7 @@
 //! Verbs for single files.
 
 use super::{EffectError, Image};
-use crate::{Capabilities, Content, Entry, Kind, Owner, Package, TreePath};
+use crate::{Capabilities, Content, Entry, Kind, Owner, Package, StatOverride, TreePath};
 
 const SETCAP: &str = "usr/sbin/setcap";
 const SETUID: u32 = 0o4000;
@@ -102,7 +102,7 @@ impl Image<'_> {
     }
 
     /// Mode and owner of what exists; nothing happens otherwise.
-    pub(super) fn permissions(
+    pub(crate) fn permissions(
         &mut self,
         path: &TreePath,
         mode: u32,
@@ -125,7 +125,7 @@ impl Image<'_> {
         names: &str,
     ) -> Result<(), EffectError> {
         self.permissions(path, mode, Some(names))?;
-        self.overrides.push(format!("{} {mode:o} {path}\n", names.replace(':', " ")));
+        self.overrides.push(StatOverride { owner: names.to_owned(), mode, path: path.clone() });
         Ok(())
     }
 

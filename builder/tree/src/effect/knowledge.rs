@@ -1,5 +1,7 @@
 //! From the text of a script to what is known of it.
 
+use std::collections::BTreeSet;
+
 use bundles_release::lock::Architecture;
 use registry_wire::Digest;
 use serde::Serialize;
@@ -87,18 +89,25 @@ pub struct ScriptKnowledge {
     pub unknown: Vec<UnknownPart>,
 }
 
-/// What is known of the scripts of a package, in the order in which they run.
-pub fn script_knowledge(package: &Package, recordings: &Recordings) -> Vec<ScriptKnowledge> {
+/// What is known of the scripts of a package in images of some architectures, in the order in which they run.
+pub fn script_knowledge(
+    package: &Package,
+    architectures: &BTreeSet<Architecture>,
+    recordings: &Recordings,
+) -> Vec<ScriptKnowledge> {
     scripts_of(package)
         .map(|(script, text)| {
             let digest = Digest::of(text.as_bytes());
-            let run = ScriptRun {
-                package: package.name.clone(),
-                name: script,
-                arguments: script.arguments(),
-                script: digest,
-                architecture: package.architecture.clone(),
-            };
+            let is_recorded = !architectures.is_empty()
+                && architectures.iter().all(|architecture| {
+                    recordings.has(&ScriptRun {
+                        package: package.name.clone(),
+                        name: script,
+                        arguments: script.arguments(),
+                        script: digest,
+                        architecture: architecture.clone(),
+                    })
+                });
             match know(script, text, &package.architecture) {
                 Ok(known) => ScriptKnowledge {
                     script,
@@ -108,7 +117,7 @@ pub fn script_knowledge(package: &Package, recordings: &Recordings) -> Vec<Scrip
                     nothing: known.nothing,
                     unknown: Vec::new(),
                 },
-                Err(_) if recordings.has(&run) => ScriptKnowledge {
+                Err(_) if is_recorded => ScriptKnowledge {
                     script,
                     digest,
                     level: Level::Recorded,

@@ -6,24 +6,30 @@ use std::{
 };
 
 use builder_inputs::allocate_accounts;
-use bundles_release::{
-    lock::{Architecture, PackageName},
-    sbom::ScriptLevel,
-};
+use bundles_release::lock::{Architecture, PackageName};
 use registry_wire::Digest;
 
 use super::{InstallOptions, unpack};
 use crate::{
-    Allowed, InstallError, Package, Payloads, Recording, Recordings, ScriptName, ScriptRun, Tree, TreePath,
-    UnknownPart,
-    effect::{Image, Known, Names, know, scripts_of},
+    Allowed, EffectError, InstallError, Package, Payloads, Recording, Recordings, ScriptName, ScriptRun,
+    Tree, TreePath, UnknownPart,
+    effect::{Image, Known, Names, Program, know, scripts_of},
     record,
 };
 
 /// What is known of a script that would run.
 enum What {
     Known(Known),
-    Unknown { digest: Digest, parts: Vec<UnknownPart> },
+    Unknown { digest: Digest, cause: Cause },
+}
+
+/// Why it is not known what a script does.
+#[derive(Debug, Clone)]
+enum Cause {
+    /// Parts of it are declared nowhere.
+    Parts(Vec<UnknownPart>),
+    /// All is declared, but for what this program of the image makes.
+    Program(Program),
 }
 
 /// A script that would run.
@@ -105,7 +111,7 @@ where
         match step {
             Step::Known(at) => installation.apply(at).map_err(failed)?,
             Step::Unknown(pending) if is_wanted(&pending.run) => {
-                let before = installation.before(pending.place).map_err(failed)?;
+                let before = installation.before(&pending).map_err(failed)?;
                 let run = UnknownRun {
                     run: &pending.run,
                     package: pending.package,
@@ -168,17 +174,24 @@ pub(super) struct Pending<'a> {
     place: usize,
     package: &'a Package,
     text: &'a str,
-    parts: Vec<UnknownPart>,
+    cause: Cause,
 }
 
 impl Pending<'_> {
     fn unknown(&self) -> InstallError {
+        let parts = match &self.cause {
+            Cause::Parts(parts) => parts.clone(),
+            Cause::Program(Program { path, reason }) => {
+                let source = EffectError::Runs { path: path.clone(), reason: reason.clone() };
+                return effect(self.package, self.run.name, source);
+            }
+        };
         InstallError::UnknownScript {
             package: self.run.package.clone(),
             architecture: self.package.architecture.clone(),
             script: self.run.name.as_str(),
             digest: self.run.script,
-            parts: self.parts.clone(),
+            parts,
         }
     }
 }
@@ -192,7 +205,7 @@ impl<'a> Installation<'a> {
     ) -> Result<Self, InstallError> {
         let mut tree = Tree::new(options.epoch);
         super::merge_usr(&mut tree, packages, options.epoch);
-        let planned = plan(packages);
+        let mut planned = plan(packages);
         let mut image = Image::new(tree, packages, payloads, options);
         // Diversions stand before anything is unpacked, as they would for packages that come after.
         for script in &planned {
@@ -203,6 +216,10 @@ impl<'a> Installation<'a> {
         for package in packages {
             unpack::unpack(&mut image, package)?;
         }
+        for script in &mut planned {
+            script.without_programs(&image);
+        }
+        without_asked(&mut planned);
         let activated = activated(packages);
         let architecture = packages.iter().map(|package| &package.architecture).find(|one| !one.is_all());
         Ok(Self {
@@ -310,12 +327,16 @@ impl<'a> Installation<'a> {
         self.image.apply(package, known).map_err(|source| effect(package, *name, source))
     }
 
-    /// The files as a script of the package at that place would find them.
-    fn before(&self, place: usize) -> Result<Tree, InstallError> {
+    /// The files as a script would find them. A preinst finds nothing that its package brings; of the other packages dpkg may
+    /// have unpacked more or less, and here all are.
+    fn before(&self, pending: &Pending<'_>) -> Result<Tree, InstallError> {
         let mut image = self.image.clone();
-        image.configuring = Some(place);
+        image.configuring = Some(pending.place);
         image.finish()?;
         record::write(&mut image)?;
+        if pending.run.name == ScriptName::Preinst {
+            unpack::take_back(&mut image, pending.package)?;
+        }
         Ok(image.into_tree())
     }
 
@@ -327,7 +348,7 @@ impl<'a> Installation<'a> {
         if recordings.allowed() == Allowed::DeclaredOnly {
             return Err(InstallError::OnlyRecorded { run: Box::new(pending.run.clone()) });
         }
-        let before = self.before(pending.place)?;
+        let before = self.before(pending)?;
         let recording = recordings.find(&pending.run, &before, self.image.payloads)?;
         self.replay(pending, recording)
     }
@@ -352,7 +373,7 @@ impl<'a> Installation<'a> {
     }
 }
 
-fn effect(package: &Package, name: ScriptName, source: crate::EffectError) -> InstallError {
+fn effect(package: &Package, name: ScriptName, source: EffectError) -> InstallError {
     InstallError::Effect { package: package.name.clone(), script: name.as_str(), source }
 }
 
@@ -361,15 +382,15 @@ fn pending<'a>(
     arguments: Vec<String>,
     architecture: Option<&Architecture>,
 ) -> Pending<'a> {
-    let (digest, parts) = match &script.what {
-        What::Unknown { digest, parts } => (*digest, parts.clone()),
-        What::Known(_) => (Digest::of(b""), Vec::new()),
+    let (digest, cause) = match &script.what {
+        What::Unknown { digest, cause } => (*digest, cause.clone()),
+        What::Known(_) => (Digest::of(b""), Cause::Parts(Vec::new())),
     };
     let (package, name) = (script.package, script.name);
     let architecture = architecture.unwrap_or(&package.architecture).clone();
     let run = ScriptRun { package: package.name.clone(), name, arguments, script: digest, architecture };
     let text = package.control_text(name.as_str()).unwrap_or_default();
-    Pending { run, place: script.place, package, text, parts }
+    Pending { run, place: script.place, package, text, cause }
 }
 
 /// All scripts in the order in which they would run: all preinsts, then all packages are configured.
@@ -378,22 +399,35 @@ fn plan(packages: &[Package]) -> Vec<Planned<'_>> {
     for (place, package) in packages.iter().enumerate() {
         for (name, text) in scripts_of(package) {
             let what = know(name, text, &package.architecture).map_or_else(
-                |parts| What::Unknown { digest: Digest::of(text.as_bytes()), parts },
+                |parts| What::Unknown { digest: Digest::of(text.as_bytes()), cause: Cause::Parts(parts) },
                 What::Known,
             );
             planned.push(Planned { place, package, name, what });
         }
     }
-    let is_unknown = |script: &Planned<'_>| matches!(script.what, What::Unknown { .. });
-    // An unknown postinst asks by itself: debconf starts the config script of whoever asks it for the first time.
-    let asking: BTreeSet<usize> = planned
-        .iter()
-        .filter(|script| script.name == ScriptName::Postinst && is_unknown(script))
-        .map(|script| script.place)
-        .collect();
-    planned.retain(|script| script.name != ScriptName::Config || !asking.contains(&script.place));
     planned.sort_by_key(|script| (script.name != ScriptName::Preinst, script.place, script.name));
     planned
+}
+
+/// An unknown postinst asks by itself: debconf starts the config script of whoever asks it for the first time.
+fn without_asked(planned: &mut Vec<Planned<'_>>) {
+    let asking: BTreeSet<usize> =
+        planned.iter().filter(|script| is_unknown_postinst(script)).map(|script| script.place).collect();
+    planned.retain(|script| script.name != ScriptName::Config || !asking.contains(&script.place));
+}
+
+impl Planned<'_> {
+    /// Takes a script for unknown that would have to run a program of this image.
+    fn without_programs(&mut self, image: &Image<'_>) {
+        let What::Known(known) = &self.what else { return };
+        if self.name == ScriptName::Config {
+            return;
+        }
+        if let Some(program) = image.needed_program(known) {
+            let text = self.package.control_text(self.name.as_str()).unwrap_or_default();
+            self.what = What::Unknown { digest: Digest::of(text.as_bytes()), cause: Cause::Program(program) };
+        }
+    }
 }
 
 /// Triggers that packages activate when they are configured, by place.
@@ -427,27 +461,23 @@ fn triggers(package: &Package, directives: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// How it is known what the scripts of a package do.
-pub fn script_level(package: &Package) -> ScriptLevel {
-    let known: Vec<bool> =
-        scripts_of(package).map(|(name, text)| know(name, text, &package.architecture).is_ok()).collect();
-    if known.is_empty() {
-        ScriptLevel::None
-    } else if known.into_iter().all(|known| known) {
-        ScriptLevel::Declared
-    } else {
-        // An image holds no package with unknown scripts but by a recording.
-        ScriptLevel::Recorded
-    }
-}
-
 /// Scripts that are neither known nor recorded, in the order in which they would run: for each what an installation would
-/// say.
-pub fn unknown_scripts(packages: &[Package], recordings: &Recordings) -> Vec<(ScriptRun, InstallError)> {
-    let unknown = plan(packages).into_iter().filter(|script| matches!(script.what, What::Unknown { .. }));
+/// say. `architectures` says for which images a package is.
+pub fn unknown_scripts(
+    packages: &[Package],
+    architectures: impl Fn(&Package) -> BTreeSet<Architecture>,
+    recordings: &Recordings,
+) -> Vec<(ScriptRun, InstallError)> {
+    let mut planned = plan(packages);
+    without_asked(&mut planned);
+    let unknown = planned.into_iter().filter(|script| matches!(script.what, What::Unknown { .. }));
     unknown
-        .map(|script| pending(&script, script.name.arguments(), None))
-        .filter(|pending| !recordings.has(&pending.run))
+        .filter_map(|script| {
+            let mut here = architectures(script.package)
+                .into_iter()
+                .map(|architecture| pending(&script, script.name.arguments(), Some(&architecture)));
+            here.find(|pending| !recordings.has(&pending.run))
+        })
         .map(|pending| (pending.run.clone(), pending.unknown()))
         .collect()
 }

@@ -1,5 +1,7 @@
 //! One package's members enter the tree.
 
+use std::collections::BTreeSet;
+
 use crate::{
     Content, Entry, InstallError, Kind, MemberKind, Owner, Package, PackageMember, TreePath, effect::Image,
 };
@@ -19,6 +21,28 @@ enum Verdict {
 pub(super) fn unpack(image: &mut Image<'_>, package: &Package) -> Result<(), InstallError> {
     for member in &package.members {
         place(image, package, member)?;
+    }
+    Ok(())
+}
+
+/// Takes out what one package brought: its files, and the directories that nobody else needs.
+pub(super) fn take_back(image: &mut Image<'_>, package: &Package) -> Result<(), InstallError> {
+    let owner = Owner::Package(package.name.as_str().into());
+    let mut directories_of_others = BTreeSet::new();
+    for other in image.packages.iter().filter(|other| other.name != package.name) {
+        for member in other.members.iter().filter(|member| matches!(member.kind, MemberKind::Directory)) {
+            directories_of_others.insert(place_of(image, other, &member.path)?);
+        }
+    }
+    let own = image.tree.iter().filter(|(_, entry)| entry.owner == owner);
+    let own: Vec<_> = own.map(|(path, entry)| (path.clone(), entry.kind == Kind::Directory)).collect();
+    // What is in a directory comes after it.
+    for (path, is_directory) in own.into_iter().rev() {
+        let is_needed = is_directory
+            && (directories_of_others.contains(&path) || image.tree.below(&path).next().is_some());
+        if !is_needed {
+            image.tree.remove(&path);
+        }
     }
     Ok(())
 }

@@ -33,7 +33,11 @@ pub(super) fn write(image: &mut Image<'_>) -> Result<(), InstallError> {
         let _infallible = writeln!(text, "{path}\n{}\n{}", diversion.to, diversion.package);
         text
     });
-    let lists = [("diversions", diversions), ("statoverride", image.overrides.concat())];
+    let overrides = image.overrides.iter().fold(String::new(), |mut text, line| {
+        let _infallible = writeln!(text, "{line}");
+        text
+    });
+    let lists = [("diversions", diversions), ("statoverride", overrides)];
     files.extend(
         lists.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name.to_owned(), text)),
     );

@@ -6,7 +6,10 @@ use bundles_release::lock::{Architecture, PackageName};
 use registry_wire::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{AccountEffects, Change, Outcome, Recording, ScriptName, ScriptRun, State, change::ROOT};
+use super::{
+    AccountEffects, Change, HostNames, Outcome, Recording, ScriptName, ScriptRun, StatOverride, State,
+    change::ROOT,
+};
 use crate::{Capabilities, Content, TreePath, effect::Verb};
 
 /// The form of the file.
@@ -66,11 +69,20 @@ struct ScriptDocument {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     triggers: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    overrides: Vec<StatOverride>,
+    #[serde(default, rename = "host-names", skip_serializing_if = "are_not_asked")]
+    host_names: HostNames,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     account: Vec<Verb>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     change: Vec<ChangeDocument>,
     #[serde(default)]
     reads: BTreeMap<TreePath, State>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn are_not_asked(host_names: &HostNames) -> bool {
+    *host_names == HostNames::NotAsked
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -116,6 +128,8 @@ pub(super) fn write(package: &PackageName, recordings: &[Recording]) -> Stored {
             architecture: recording.run.architecture.clone(),
             sandbox: recording.sandbox.clone(),
             triggers: recording.triggers.clone(),
+            overrides: recording.overrides.clone(),
+            host_names: recording.host_names,
             account: recording.accounts.verbs().to_vec(),
             change: recording.changes.iter().map(|change| change_document(change, &mut contents)).collect(),
             reads: recording.reads.clone(),
@@ -211,6 +225,8 @@ pub(super) fn parse(text: &str, folder: &Path) -> Result<Vec<Recording>, Recordi
             accounts: AccountEffects::of_verbs(script.account),
             changes: changes.collect::<Result<_, RecordingError>>()?,
             triggers: script.triggers,
+            overrides: script.overrides,
+            host_names: script.host_names,
         })
     };
     file.script.into_iter().map(recording).collect()
@@ -294,6 +310,8 @@ mod tests {
                 change("/d", Outcome::Link { target: "../b".into(), owner: "mail:7".into() }),
             ],
             triggers: vec!["ldconfig".into()],
+            overrides: vec!["root mail 2755 /b/text".parse().unwrap()],
+            host_names: HostNames::Unanswered,
         }
     }
 
@@ -341,6 +359,8 @@ mod tests {
             ("target = \"../b\"", "", "no target"),
             ("size = 3", "", "neither a text"),
             ("\"/b/text\"", "\"/\"", "the root"),
+            ("root mail 2755", "root mail", "not a file of recorded effects"),
+            ("\"unanswered\"", "\"known\"", "not a file of recorded effects"),
             ("\"/b/text\"", "\"/../x\"", "not a file of recorded effects"),
         ] {
             assert!(text.contains(from), "{from}");

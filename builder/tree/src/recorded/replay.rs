@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Change, Outcome, Recording, Recordings, ScriptRun, State, told};
+use super::{Change, Outcome, Recording, Recordings, ScriptName, ScriptRun, State, told};
 use crate::{
     ChangedRead, Content, EffectError, Entry, InstallError, Kind, Owner, Package, Payloads, Tree, TreePath,
     effect::Image,
@@ -89,6 +89,7 @@ fn link_before(before: &Tree, recording: &Recording, path: &TreePath) -> Option<
 impl Image<'_> {
     /// Does again what a script did.
     pub(crate) fn replay(&mut self, package: &Package, recording: &Recording) -> Result<(), EffectError> {
+        self.recorded.insert(package.name.clone());
         for verb in recording.accounts.verbs() {
             self.carry_out_verb(package, verb)?;
         }
@@ -98,8 +99,24 @@ impl Image<'_> {
         for change in recording.changes.iter().rev().filter(is_removed) {
             self.tree.remove(&change.path);
         }
+        // What its package brings is unpacked over what a preinst left there; a directory that is there stays as it is.
+        let unpacked = Owner::Package(package.name.as_str().into());
+        let is_covered = |tree: &Tree, path: &TreePath| {
+            let brought = tree.get(path).filter(|entry| entry.owner == unpacked);
+            recording.run.name == ScriptName::Preinst
+                && brought.is_some_and(|entry| entry.kind != Kind::Directory)
+        };
         for change in recording.changes.iter().filter(|change| !is_removed(change)) {
-            self.change(&owner, change)?;
+            if !is_covered(&self.tree, &change.path) {
+                self.change(&owner, change)?;
+            }
+        }
+        for line in &recording.overrides {
+            // What a package's preinst says is there when dpkg unpacks it.
+            if recording.run.name == ScriptName::Preinst {
+                self.permissions(&line.path, line.mode, Some(&line.owner))?;
+            }
+            self.overrides.push(line.clone());
         }
         for change in &recording.changes {
             let left = (recording.run.clone(), self.tree.get(&change.path).cloned());

@@ -163,6 +163,7 @@ impl Archive {
                 name: name.parse().unwrap(),
                 version: version.parse().unwrap(),
                 architecture: architecture.parse().unwrap(),
+                source: None,
                 sha256: Digest::of(
                     &fs::read(&deb).unwrap_or_else(|error| panic!("{}: {error}", deb.display())),
                 ),
@@ -223,7 +224,8 @@ impl Installed {
         recordings: &Recordings,
     ) -> Result<Tree, InstallError> {
         let accounts = self.accounts(oracle, recordings)?;
-        install(&self.packages, &self.payloads, &InstallOptions { accounts: &accounts, epoch, recordings })
+        let options = InstallOptions { accounts: &accounts, epoch, recordings };
+        install(&self.packages, &self.payloads, &options).map(|installed| installed.tree)
     }
 
     /// The ids that the oracle's scripts allocated.

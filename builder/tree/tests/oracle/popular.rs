@@ -1,6 +1,10 @@
 //! Popular packages, each with all that it needs on top of the essential set: our tree beside dpkg's.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::Path,
+};
 
 use builder_tree::{Level, Package, Recordings, script_knowledge};
 use registry_wire::Digest;
@@ -75,8 +79,10 @@ pub(crate) fn compare(system: &System, suite: &'static str, set: &[&str]) -> Res
 fn levels(packages: &[Package]) -> BTreeMap<Level, usize> {
     let mut levels = BTreeMap::new();
     for package in packages {
-        if let Some(level) =
-            script_knowledge(package, &Recordings::none()).iter().map(|script| script.level).max()
+        if let Some(level) = script_knowledge(package, &BTreeSet::new(), &Recordings::none())
+            .iter()
+            .map(|script| script.level)
+            .max()
         {
             *levels.entry(level).or_default() += 1;
         }

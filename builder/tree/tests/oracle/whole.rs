@@ -5,7 +5,7 @@
 //! outcome that need not be found out again. What an earlier run found out about the rest stays in the table.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
     path::PathBuf,
@@ -110,7 +110,7 @@ fn shares() -> String {
             let mut nothing = std::io::sink();
             // What cannot be read is not known either.
             let level = match Package::unpack(&input, &mut nothing) {
-                Ok(unpacked) => script_knowledge(&unpacked.package, &Recordings::none()).iter().map(|script| script.level).max(),
+                Ok(unpacked) => script_knowledge(&unpacked.package, &BTreeSet::new(), &Recordings::none()).iter().map(|script| script.level).max(),
                 Err(_) => Some(Level::Unknown),
             };
             *levels.entry(level).or_default() += 1;
@@ -139,6 +139,7 @@ fn input(file: &std::path::Path) -> Option<PackageInput> {
         name: parts.next()?.parse().ok()?,
         version: parts.next()?.parse().ok()?,
         architecture: parts.next()?.parse().ok()?,
+        source: None,
         sha256: Digest::of(&fs::read(file).ok()?),
         deb: file.to_owned(),
     })

@@ -23,6 +23,7 @@ pub(crate) fn read(name: &str, deb: &[u8], folder: &Path) -> Result<(Package, Pa
         name: name.parse().expect("a package name"),
         version: "1.0-1".parse().expect("a version"),
         architecture: "all".parse().expect("an architecture"),
+        source: None,
         deb: "memory".into(),
         sha256,
     };
@@ -48,10 +49,11 @@ pub(crate) fn tree_of(packages: &[Package], payloads: &Payloads) -> Result<Tree,
         epoch: 1_000_000_000,
         recordings: &Recordings::none(),
     };
-    let tree = install(packages, payloads, &options).map_err(|error| {
+    let installed = install(packages, payloads, &options).map_err(|error| {
         let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
         format!("{error}{}", source.unwrap_or_default())
     })?;
+    let tree = installed.tree;
     for (path, entry) in tree.iter() {
         // What is written to a folder path by path goes through directories of the tree only.
         let above = path.parent().map(|parent| tree.get(&parent).map(|entry| entry.kind.clone()));

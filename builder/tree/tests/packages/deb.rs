@@ -162,6 +162,7 @@ pub(crate) fn input(name: &str, deb: &Path) -> PackageInput {
         name: name.parse().unwrap(),
         version: "1.0-1".parse().unwrap(),
         architecture: "all".parse().unwrap(),
+        source: None,
         sha256: Digest::of(&fs::read(deb).unwrap()),
         deb: deb.to_owned(),
     }

@@ -7,13 +7,13 @@ mod bad_input;
 mod bad_members;
 mod deb;
 
-use std::{fs, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use builder_tree::{
     InstallError, InstallOptions, Kind, MemberKind, Owner, Package, PackageError, PackageInput, Payloads,
     Recordings, Tree, TreePath, accounts_needed, install, unknown_scripts,
 };
-use bundles_release::lock::Accounts;
+use bundles_release::lock::{Accounts, SourcePackage};
 use deb::{Deb, Member};
 use proptest::prelude::*;
 use registry_wire::Digest;
@@ -43,7 +43,7 @@ fn tree_of(debs: &[Deb]) -> (Result<Tree, InstallError>, Payloads, tempfile::Tem
         epoch: 1_000_000_000,
         recordings: &Recordings::none(),
     };
-    (install(&packages, &payloads, &options), payloads, folder)
+    (install(&packages, &payloads, &options).map(|installed| installed.tree), payloads, folder)
 }
 
 fn tree(debs: &[Deb]) -> Tree {
@@ -229,6 +229,25 @@ fn a_corrupted_file_names_package_digests_and_the_next_command() {
 fn the_control_must_name_the_locked_package() {
     let message = refusal(&Deb::new("good-one").field("Version", "9"));
     assert_eq!(message, "package good-one: its Version is 9, the lock says 1.0-1");
+    for (field, said, expected) in [
+        ("good-one", "1.0-1", None),
+        (
+            "good-one",
+            "2",
+            Some("package good-one: its Source is good-one (1.0-1), the lock says good-one (2)"),
+        ),
+        (
+            "better",
+            "1.0-1",
+            Some("package good-one: its Source is good-one (1.0-1), the lock says better (1.0-1)"),
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut input = Deb::new("good-one").write(folder.path());
+        input.source = Some(SourcePackage { name: field.parse().unwrap(), version: said.parse().unwrap() });
+        let error = Package::read_control(&input).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), expected, "{field} {said}");
+    }
 }
 
 #[test]
@@ -321,7 +340,11 @@ fn an_unknown_script_is_refused_by_name_digest_and_lines() {
         let packages = [unpack(&debs[0]).unwrap()];
         let accounts = accounts_needed(&packages, &Recordings::none(), |_, _| Ok(None)).unwrap();
         assert!(accounts.is_empty(), "nobody knows what it makes");
-        let unknown = unknown_scripts(&packages, &Recordings::none());
+        let unknown = unknown_scripts(
+            &packages,
+            |package| BTreeSet::from([package.architecture.clone()]),
+            &Recordings::none(),
+        );
         let names: Vec<&str> = unknown.iter().map(|(run, _)| run.name.as_str()).collect();
         assert_eq!(names, [member]);
     }

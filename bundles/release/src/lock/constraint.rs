@@ -50,6 +50,32 @@ pub enum ConstraintError {
 }
 
 impl Constraint {
+    /// Reads what a relation of a package says. Old packages write `<` and `>`, which mean `<=` and `>=` there; a person who
+    /// writes them means something else.
+    pub fn of_relation(text: &str) -> Result<Self, ConstraintError> {
+        let (sign, version) = parts(text);
+        let sign = match sign {
+            "<" => "<=",
+            ">" => ">=",
+            sign => sign,
+        };
+        Self::new(sign, version, text)
+    }
+
+    fn new(sign: &str, version: &str, text: &str) -> Result<Self, ConstraintError> {
+        let comparison = match sign {
+            "<<" => Comparison::Earlier,
+            "<=" => Comparison::EarlierOrEqual,
+            "=" => Comparison::Equal,
+            ">=" => Comparison::LaterOrEqual,
+            ">>" => Comparison::Later,
+            _ => return Err(ConstraintError::Comparison { text: text.to_owned() }),
+        };
+        let version = version.trim_ascii().parse();
+        let version = version.map_err(|source| ConstraintError::Version { text: text.to_owned(), source })?;
+        Ok(Self { comparison, version })
+    }
+
     /// Whether a version is one of them.
     pub fn contains(&self, version: &Version) -> bool {
         let order = version.cmp(&self.version);
@@ -67,22 +93,15 @@ impl FromStr for Constraint {
     type Err = ConstraintError;
 
     fn from_str(text: &str) -> Result<Self, ConstraintError> {
-        let trimmed = text.trim_ascii();
-        let signs = trimmed.bytes().take_while(|byte| b"<=>".contains(byte)).count();
-        let (sign, version) = trimmed.split_at(signs);
-        let comparison = match sign {
-            "<<" => Comparison::Earlier,
-            // Old packages write the single signs, which mean the same as those with `=`.
-            "<=" | "<" => Comparison::EarlierOrEqual,
-            "=" => Comparison::Equal,
-            ">=" | ">" => Comparison::LaterOrEqual,
-            ">>" => Comparison::Later,
-            _ => return Err(ConstraintError::Comparison { text: text.to_owned() }),
-        };
-        let version = version.trim_ascii().parse();
-        let version = version.map_err(|source| ConstraintError::Version { text: text.to_owned(), source })?;
-        Ok(Self { comparison, version })
+        let (sign, version) = parts(text);
+        Self::new(sign, version, text)
     }
+}
+
+/// The sign, and what is behind it.
+fn parts(text: &str) -> (&str, &str) {
+    let trimmed = text.trim_ascii();
+    trimmed.split_at(trimmed.bytes().take_while(|byte| b"<=>".contains(byte)).count())
 }
 
 impl fmt::Display for Constraint {
@@ -117,7 +136,7 @@ mod tests {
             ("> 2", [false, true, true]),
             (" >> 2 ", [false, false, true]),
         ] {
-            let constraint: Constraint = text.parse().unwrap();
+            let constraint = Constraint::of_relation(text).unwrap();
             let holds =
                 ["1", "2~", "2", "2-0", "3"].map(|version| constraint.contains(&version.parse().unwrap()));
             assert_eq!([holds[0], holds[2], holds[4]], held, "{text}");
@@ -126,13 +145,18 @@ mod tests {
         }
         for bad in ["", "2", "=", "== 2", "=< 2", ">= ", "!= 2", "= 1 2"] {
             assert!(bad.parse::<Constraint>().is_err(), "{bad}");
+            assert!(Constraint::of_relation(bad).is_err(), "{bad}");
+        }
+        for old in ["< 2", "> 2"] {
+            let error = old.parse::<Constraint>().unwrap_err().to_string();
+            assert_eq!(error, format!("`{old}` does not begin with one of <<, <=, =, >= and >>"));
         }
     }
 
     proptest! {
         #[test]
         fn never_panics(text in "[<=> 0-9a.~\u{e9}-]{0,12}") {
-            let _result = text.parse::<Constraint>();
+            let _result = (text.parse::<Constraint>(), Constraint::of_relation(&text));
         }
     }
 }

@@ -38,6 +38,16 @@ pub enum Staleness {
         /// What is different.
         what: &'static str,
     },
+    /// Images would be made with other encoders than the lock says, so their digests would be others.
+    #[error(
+        "bundle.lock is for images made with {locked}, and this program makes them with {own}; `bundle lock` says so"
+    )]
+    Encoders {
+        /// Those of the lock.
+        locked: String,
+        /// Those of the program.
+        own: String,
+    },
     /// A recipe is gone.
     #[error("bundle.lock still holds recipe {recipe}, which is gone; `bundle lock` removes it")]
     Gone {
@@ -47,11 +57,11 @@ pub enum Staleness {
 }
 
 impl Staleness {
-    /// The recipe that it is about; none for a suite.
+    /// The recipe that it is about; none for a suite and for encoders.
     pub const fn recipe(&self) -> Option<&RecipeName> {
         match self {
             Self::Missing { recipe } | Self::Changed { recipe } | Self::Gone { recipe } => Some(recipe),
-            Self::Suite { .. } => None,
+            Self::Suite { .. } | Self::Encoders { .. } => None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `bundle effects record`: runs the unknown scripts of a package once, in a sandbox, and writes down what they do.
 
+mod all;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use builder_build::{Builder, ImageRequest};
@@ -7,8 +9,7 @@ use builder_recipe::ImagePlatform;
 use builder_record::{Machine, RecordError, ScriptRecorder};
 use builder_sandbox::Own;
 use builder_tree::{
-    InstallError, InstallOptions, Package, RecordScriptsError, Recording, Recordings, record_scripts,
-    unknown_scripts,
+    HostNames, InstallError, InstallOptions, RecordScriptsError, Recording, Recordings, record_scripts,
 };
 use bundles_objects::ServiceName;
 use bundles_release::lock::{Lock, PackageName};
@@ -30,28 +31,60 @@ const HERE: ImagePlatform = ImagePlatform::Amd64;
 #[cfg(target_arch = "aarch64")]
 const HERE: ImagePlatform = ImagePlatform::Arm64;
 
+/// Said of a run that may have written what it takes for the machine's name.
+const ASKED: &str = "  asked for the name of a host and was told none: look whether it wrote one\n";
+
 #[derive(Debug, Args)]
 pub(super) struct Record {
-    /// A package of the lock.
+    /// A package of the lock; all whose scripts are not known unless given.
     #[arg(value_name = "PACKAGE")]
-    package: PackageName,
+    package: Option<PackageName>,
     /// Folder of the platform; the nearest one upward with bundle.toml unless given.
     #[arg(long, value_name = "FOLDER")]
     platform: Option<PathBuf>,
 }
 
+/// What was recorded of a package, for programs.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Document {
-    /// None if there was nothing to record.
+pub(super) struct Document {
+    package: PackageName,
+    /// None if nothing is written.
     file: Option<PathBuf>,
-    runs: Vec<RunDocument>,
+    /// What became of the file, for people.
+    #[serde(skip)]
+    became: &'static str,
+    pub(super) runs: Vec<RunDocument>,
+}
+
+impl Document {
+    /// The same for people.
+    pub(super) fn lines(&self) -> String {
+        let nothing = self
+            .runs
+            .is_empty()
+            .then(|| format!("every script of {} is declared; there is nothing to record\n", self.package));
+        let file = self.file.iter().map(|file| format!("{}: {}\n", file.display(), self.became));
+        let runs = self.runs.iter().flat_map(|run| {
+            let accounts = run.accounts.iter().map(|line| format!("  {line}\n"));
+            let asked = (run.host_names == HostNames::Unanswered).then(|| ASKED.to_owned());
+            std::iter::once(run.line()).chain(accounts).chain(asked)
+        });
+        nothing.into_iter().chain(file).chain(runs).collect()
+    }
+}
+
+/// What came of a package.
+pub(super) struct Made {
+    pub(super) document: Document,
+    /// Why there may be more to record.
+    pub(super) missing: Option<CommandError>,
 }
 
 /// One run, for programs.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct RunDocument {
+pub(super) struct RunDocument {
     script: String,
     arguments: Vec<String>,
     sandbox: String,
@@ -61,6 +94,8 @@ struct RunDocument {
     changes: usize,
     /// Accounts and memberships that it made.
     accounts: Vec<String>,
+    /// Whether it asked for the name of a host, which nobody told.
+    host_names: HostNames,
 }
 
 impl RunDocument {
@@ -72,6 +107,7 @@ impl RunDocument {
             reads: recording.reads.len(),
             changes: recording.changes.len(),
             accounts: recording.accounts.lines().collect(),
+            host_names: recording.host_names,
         }
     }
 
@@ -86,9 +122,20 @@ impl RunDocument {
 /// Runs the verb.
 pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandError> {
     let folder = PlatformFolder::open(arguments.platform.as_deref())?;
+    let Some(package) = &arguments.package else { return all::record(&folder, context) };
+    let Made { document, missing } = record(&folder, package, context)?;
+    context.report.result(&document, || document.lines()).of_kind(Kind::Machine)?;
+    missing.map_or(Ok(()), Err)
+}
+
+/// Records the unknown scripts of one package in every image that holds it, and writes its file.
+pub(super) fn record(
+    folder: &PlatformFolder,
+    package: &PackageName,
+    context: &Context,
+) -> Result<Made, CommandError> {
     let mut lock = folder.fresh_lock()?;
-    let package = &arguments.package;
-    let recipes = recipes_with(&folder, &lock, package)?;
+    let recipes = recipes_with(folder, &lock, package)?;
     let (others, earlier) = folder.recordings_beside(package)?;
     // Those of other machines stay as they are.
     let here = HERE.architecture();
@@ -99,13 +146,13 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
     // Contents lie in temporary folders until they are written.
     let mut built = Vec::new();
     for recipe in &recipes {
-        let requests = images::requests(&folder, &lock, recipe, others.clone(), context)?;
+        let requests = images::requests(folder, &lock, recipe, others.clone(), context)?;
         // Programs of other processors do not run here.
         for request in requests.into_iter().filter(is_for_here) {
             let progress = Progress::new(context.report);
             let unpacked = Builder::new(&store, &progress).unpacked(&request);
             progress.finish();
-            let unpacked = unpacked.map_err(|error| images::of_build(error, &folder))?;
+            let unpacked = unpacked.map_err(|error| images::of_build(error, folder))?;
             built.push((request, unpacked));
         }
     }
@@ -116,21 +163,6 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
         );
         let hint = "record on a machine of the image's platform, or read the script and add it to the table of effects";
         return Err(CommandError::new(Kind::Input, error).hint(hint));
-    }
-    let is_unknown = |packages: &[Package]| {
-        let unknown = unknown_scripts(packages, &Recordings::none());
-        unknown.iter().any(|(run, _)| run.package == *package)
-    };
-    built.retain(|(_, (packages, _))| is_unknown(packages));
-    if built.is_empty() {
-        let document = Document { file: None, runs: Vec::new() };
-        let mut line = format!("every script of {package} is declared; there is nothing to record\n");
-        if !replaced.is_empty() {
-            let file = folder.write_recordings(package, &kept)?;
-            let what = if kept.is_empty() { "removed" } else { "written, with what other machines recorded" };
-            line.extend([format!("{}: {what}\n", file.display())]);
-        }
-        return context.report.result(&document, || line).of_kind(Kind::Machine);
     }
     let mut machines = Vec::new();
     for (request, _) in &built {
@@ -155,31 +187,26 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
         let made = record_scripts(packages, payloads, &options, package, &mut recorder);
         let made = made.map_err(|error| {
             let damage = builder.without_damage(&error);
-            damage.map_or_else(|| of_record(error, &folder), images::of_damage)
+            damage.map_or_else(|| of_record(error, folder), images::of_damage)
         })?;
         missing = missing.or(made.missing);
         for recording in made.recordings {
-            add(&mut recordings, recording, &folder)?;
+            add(&mut recordings, recording, folder)?;
         }
         recorders.push(recorder);
     }
+    if recordings.is_empty() && missing.is_none() {
+        let file = if replaced.is_empty() { None } else { Some(folder.write_recordings(package, &kept)?) };
+        let became = if kept.is_empty() { "removed" } else { "written, with what other machines recorded" };
+        let document = Document { package: package.clone(), file, became, runs: Vec::new() };
+        return Ok(Made { document, missing: None });
+    }
     let all: Vec<Recording> = recordings.iter().chain(&kept).cloned().collect();
     let file = folder.write_recordings(package, &all)?;
-    allocate(&folder, &mut lock, &recordings)?;
-    let document = Document { file: Some(file), runs: recordings.iter().map(RunDocument::of).collect() };
-    let lines = || {
-        let file = document.file.iter().map(|file| format!("{}: written\n", file.display()));
-        let runs = document.runs.iter().flat_map(|run| {
-            let accounts = run.accounts.iter().map(|line| format!("  {line}\n"));
-            std::iter::once(run.line()).chain(accounts)
-        });
-        file.chain(runs).collect()
-    };
-    context.report.result(&document, lines).of_kind(Kind::Machine)?;
-    match missing {
-        None => Ok(()),
-        Some(error) => Err(of_missing(*error, package, &folder)),
-    }
+    allocate(folder, &mut lock, &recordings)?;
+    let runs = recordings.iter().map(RunDocument::of).collect();
+    let document = Document { package: package.clone(), file: Some(file), became: "written", runs };
+    Ok(Made { document, missing: missing.map(|error| of_missing(*error, package, folder)) })
 }
 
 /// What was recorded is written, and there may be more to record.
@@ -230,7 +257,7 @@ fn add(
     Ok(())
 }
 
-fn is_for_here(request: &ImageRequest) -> bool {
+pub(super) fn is_for_here(request: &ImageRequest) -> bool {
     request.config.platform.architecture == HERE.platform().architecture
 }
 
