@@ -37,6 +37,8 @@ pub struct ImageRequest {
     pub sources: Vec<SourceInput>,
     /// How its process starts.
     pub config: ImageConfig,
+    /// Programs that checks of its health start in it.
+    pub checks: Vec<String>,
     /// What unknown scripts of its packages did.
     pub recordings: Arc<Recordings>,
 }
@@ -172,8 +174,20 @@ impl<'a> Builder<'a> {
             }
             layers.push(vec![Fragment::new(entries)]);
         }
-        ensure_starts(&installed.tree, &payloads, &request.config)
-            .map_err(|source| BuildError::Program { image: image.clone(), source })?;
+        let process = &request.config.process;
+        // An image without a command is left to those who give one.
+        if let Some(program) = process.entrypoint.iter().chain(&process.arguments).next() {
+            ensure_starts(&installed.tree, &payloads, process, program)
+                .map_err(|source| BuildError::Program { image: image.clone(), source })?;
+        }
+        for program in &request.checks {
+            let of_check = |source| BuildError::Check {
+                image: image.clone(),
+                program: program.clone(),
+                source: Box::new(source),
+            };
+            ensure_starts(&installed.tree, &payloads, process, program).map_err(of_check)?;
+        }
         self.progress.begin(image, Stage::Encode, layers.iter().map(Vec::len).sum());
         let steps = request
             .packages

@@ -54,6 +54,16 @@ pub enum BuildError {
         /// What is wrong.
         source: ProgramError,
     },
+    /// The image has not what a check of its health starts.
+    #[error("a check of image {image} would not start")]
+    Check {
+        /// The image.
+        image: String,
+        /// What the check starts.
+        program: String,
+        /// What is wrong.
+        source: Box<ProgramError>,
+    },
     /// Files cannot be encoded.
     #[error("files of image {image} cannot be encoded")]
     Fragment {
@@ -80,6 +90,7 @@ impl BuildError {
             Self::Install { source, .. } => source.hint(),
             Self::Store { source, .. } => source.hint().map(str::to_owned),
             Self::Program { source, .. } => Some(source.hint()),
+            Self::Check { source, .. } => Some(source.hint()),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Whether an image can start its process: a name that was mistyped, or a script whose shell was left out, would be
 //! found out in a cluster only.
 
-use builder_image::{ImageConfig, Process};
+use builder_image::Process;
 use builder_tree::{Entry, Kind, PayloadError, Payloads, Tree, TreePath};
 
 /// No script is longer; only scripts are read.
@@ -70,35 +70,31 @@ impl ProgramError {
     }
 }
 
-/// Makes sure that the first word of an image's command is a program that its user may run, and that what runs it is
-/// there where it is a script. Looks things up as `execve(2)` and the container runtimes do. An image without a command
-/// is left to those who give one.
+/// Makes sure that the first word of a command is a program that the image's user may run, and that what runs it is there
+/// where it is a script. Looks things up as `execve(2)` and the container runtimes do.
 pub(crate) fn ensure_starts(
     tree: &Tree,
     payloads: &Payloads,
-    config: &ImageConfig,
+    process: &Process,
+    program: &str,
 ) -> Result<(), ProgramError> {
-    let process = &config.process;
-    let Some(program) = process.entrypoint.iter().chain(&process.arguments).next() else { return Ok(()) };
-    let (path, entry) = find(tree, process, program).ok_or_else(|| ProgramError::Missing {
-        program: program.clone(),
-        elsewhere: same_name(tree, program),
-    })?;
-    let unfit =
-        |what: String| ProgramError::NotExecutable { program: program.clone(), path: path.clone(), what };
+    let told = || program.to_owned();
+    let (path, entry) = find(tree, process, program)
+        .ok_or_else(|| ProgramError::Missing { program: told(), elsewhere: same_name(tree, program) })?;
+    let unfit = |what: String| ProgramError::NotExecutable { program: told(), path: path.clone(), what };
     let Kind::File { content, .. } = &entry.kind else { return Err(unfit("no file".to_owned())) };
     if !may_run(entry, &process.user) {
         return Err(unfit(format!("a file of mode {:04o} that its user may not run", entry.mode)));
     }
     let text = payloads
         .read(content, SCRIPT_LIMIT)
-        .map_err(|source| ProgramError::Read { program: program.clone(), source })?;
+        .map_err(|source| ProgramError::Read { program: told(), source })?;
     let missing = text.as_deref().and_then(interpreters).and_then(|needed| {
         let is_missing = |name: &&str| find(tree, process, name).is_none();
         needed.into_iter().find(is_missing).map(ToOwned::to_owned)
     });
     match missing {
-        Some(interpreter) => Err(ProgramError::Interpreter { program: program.clone(), interpreter }),
+        Some(interpreter) => Err(ProgramError::Interpreter { program: told(), interpreter }),
         None => Ok(()),
     }
 }
@@ -164,7 +160,6 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use builder_tree::{Content, Owner};
-    use registry_wire::Platform;
 
     use super::*;
 
@@ -190,35 +185,23 @@ mod tests {
         tree
     }
 
-    fn start(command: &[&str]) -> Result<(), String> {
+    fn start(program: &str) -> Result<(), String> {
         let process = Process {
             user: "999:999".to_owned(),
             ports: BTreeSet::new(),
             environment: BTreeMap::from([("PATH".to_owned(), "/usr/local/bin:/usr/bin".to_owned())]),
-            entrypoint: command.iter().map(|word| (*word).to_owned()).collect(),
+            entrypoint: Vec::new(),
             arguments: Vec::new(),
             working_directory: Some("/app".to_owned()),
         };
-        let config = ImageConfig {
-            platform: Platform { architecture: "amd64".to_owned(), os: "linux".to_owned(), variant: None },
-            process,
-        };
-        ensure_starts(&tree(), &Payloads::new(), &config)
+        ensure_starts(&tree(), &Payloads::new(), &process, program)
             .map_err(|error| format!("{error}; {}", error.hint()))
     }
 
     #[test]
     fn what_starts() {
-        for command in [
-            &[][..],
-            &["/usr/bin/node"],
-            &["/bin/node", "x"],
-            &["nodejs"],
-            &["./serve"],
-            &["/app/serve"],
-            &["/app/own"],
-        ] {
-            assert_eq!(start(command), Ok(()), "{command:?}");
+        for program in ["/usr/bin/node", "/bin/node", "nodejs", "./serve", "/app/serve", "/app/own"] {
+            assert_eq!(start(program), Ok(()), "{program}");
         }
     }
 
@@ -236,7 +219,7 @@ mod tests {
             ("/app/ruby", "a script for ruby, which is not in it"),
         ];
         for (program, expected) in cases {
-            let error = start(&[program]).unwrap_err();
+            let error = start(program).unwrap_err();
             assert!(error.contains(expected), "{program}: {error}");
         }
     }

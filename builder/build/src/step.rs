@@ -44,6 +44,10 @@ pub(crate) fn image_key(request: &ImageRequest) -> Digest {
     for source in &request.sources {
         key = key.text(&source.target).number(u64::from(source.mode)).digest(&source.digest);
     }
+    key = key.number(request.checks.len() as u64);
+    for program in &request.checks {
+        key = key.text(program);
+    }
     // The configuration of an image without layers says all about platform and process.
     key.bytes(&request.config.encode(&[])).finish()
 }

@@ -235,12 +235,22 @@ pub(crate) fn requests(
 
 /// A build that failed for what a recipe says of its process, at the line that says it.
 fn of_program(error: &BuildError, recipes: &BTreeMap<String, &Recipe>) -> Option<CommandError> {
-    let BuildError::Program { image, source } = error else { return None };
+    let (image, source) = match error {
+        BuildError::Program { image, source } => (image, source),
+        BuildError::Check { image, source, .. } => (image, &**source),
+        _ => return None,
+    };
     let recipe = recipes.get(image)?;
-    let key = if recipe.image().entrypoint.is_empty() { "arguments" } else { "entrypoint" };
     let cause = std::error::Error::source(source).map(|cause| format!(": {cause}")).unwrap_or_default();
-    let message = format!("image {image} would not start: {source}{cause}");
-    let problem = recipe.problem(&["image", key], &message, &source.hint());
+    let problem = if let BuildError::Check { program, .. } = error {
+        let (key, _) = checks(recipe).find(|(_, of_check)| of_check == program)?;
+        let message = format!("a check of image {image} would not start: {source}{cause}");
+        recipe.problem(&["service", "health", key, "command"], &message, &source.hint())
+    } else {
+        let key = if recipe.image().entrypoint.is_empty() { "arguments" } else { "entrypoint" };
+        let message = format!("image {image} would not start: {source}{cause}");
+        recipe.problem(&["image", key], &message, &source.hint())
+    };
     Some(CommandError::new(Kind::Input, problem.to_string()))
 }
 
@@ -267,6 +277,7 @@ pub(crate) fn of_build(error: BuildError, folder: &PlatformFolder) -> CommandErr
         | BuildError::Install { .. }
         | BuildError::Target { .. }
         | BuildError::Program { .. }
+        | BuildError::Check { .. }
         | BuildError::Fragment { .. } => Kind::Input,
     };
     CommandError::new(kind, error).hint_if(hint)
@@ -330,8 +341,23 @@ fn image_requests(
             platform: if is_alone { platform.platform() } else { platform.listed() },
             process: process(recipe, user),
         },
+        checks: checks(recipe).map(|(_, program)| program.to_owned()).collect(),
     };
     Ok(platforms.into_iter().map(request).collect())
+}
+
+/// The checks of a service that start a program in its image: key and program.
+fn checks(recipe: &Recipe) -> impl Iterator<Item = (&'static str, &str)> {
+    let health = recipe.service().map(|service| &service.health);
+    let probes = health.into_iter().flat_map(|health| {
+        let named = |key, probe| Some((key, probe?));
+        [
+            named("ready", Some(&health.ready)),
+            named("alive", health.alive.as_ref()),
+            named("startup", health.startup.as_ref()),
+        ]
+    });
+    probes.flatten().filter_map(|(key, probe)| Some((key, probe.command.first()?.as_str())))
 }
 
 /// How the process of a recipe's image starts.

@@ -70,6 +70,7 @@ pub(crate) fn build_daemon_image(
         sources: vec![source],
         recordings: std::sync::Arc::default(),
         config: config.clone(),
+        checks: Vec::new(),
     };
     let name: ServiceName = DAEMON.parse().of_kind(Kind::Machine)?;
     let user = USER.parse().of_kind(Kind::Machine)?;

@@ -380,6 +380,19 @@ fn processes_that_would_not_start() {
       |              ^^^^^^^^^^^^^^^^^^^^^^^^
       = help: it has /app/serve
     "#);
+    let check = RECIPE.replace("ready = { tcp = \"http\" }", "ready = { command = [\"/app/check\", \"x\"] }");
+    assert_ne!(check, RECIPE);
+    shop.session.write("shop/web/recipe.toml", &check);
+    assert_snapshot!(shop.session.run("build --platform shop"), @r#"
+    exit 3
+    web: unpacking, 2 parts
+    error: a check of image web would not start: it starts /app/check, which is not in it
+      --> web/recipe.toml:14:32
+       |
+    14 | health = { ready = { command = ["/app/check", "x"] } }
+       |                                ^^^^^^^^^^^^^^^^^^^
+       = help: correct the name, or add the file or the package that has it
+    "#);
     shop.session.write("shop/web/recipe.toml", RECIPE);
     shop.session.write("shop/web/app/serve", "#!/bin/sh\nexec true\n");
     assert_snapshot!(shop.session.run("build --platform shop"), @r#"

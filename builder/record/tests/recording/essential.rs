@@ -35,6 +35,32 @@ fn line(tree: &Tree, list: &str, name: &str) -> String {
 }
 
 #[test]
+fn modes_that_dpkg_is_told_are_told_again() {
+    let mut bed = bed();
+    let script = format!("{SHELL}dpkg-statoverride --quiet --update --add root mail 2750 /usr/share/own\n");
+    let recordings = bed.record(&script).unwrap_or_else(|error| panic!("{error}"));
+    let [recording] = recordings.of(&"own".parse().unwrap()) else { panic!("one run") };
+    let told: Vec<String> = recording.overrides.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["root mail 2750 /usr/share/own"]);
+    let packages = bed.packages("one", &[("postinst", &script)]);
+    let tree = bed.build(&packages, &recordings).unwrap_or_else(|error| panic!("{error}"));
+    let own = tree.get(&"/usr/share/own".parse().unwrap()).unwrap();
+    assert_eq!((own.mode, own.uid, own.gid), (0o2750, 0, 8));
+    let list = &tree.get(&"/var/lib/dpkg/statoverride".parse().unwrap()).unwrap().kind;
+    assert_eq!(
+        *list,
+        Kind::File { content: Content::bytes(*b"root mail 2750 /usr/share/own\n"), linked: false }
+    );
+    // What others told is not taken back.
+    let error = bed
+        .record(&format!(
+            "{SHELL}dpkg-statoverride --add root mail 644 /a; echo > /var/lib/dpkg/statoverride\n"
+        ))
+        .unwrap_err();
+    assert!(error.contains("changed /var/lib/dpkg/statoverride, a record of dpkg's"), "{error}");
+}
+
+#[test]
 fn accounts_are_made_again() {
     let mut bed = bed();
     let script = format!(
