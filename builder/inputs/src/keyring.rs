@@ -92,7 +92,7 @@ pub enum SignatureError {
     #[error("its signature cannot be read")]
     Malformed(#[source] Box<pgp::errors::Error>),
     /// No signature is of a key that is known.
-    #[error("it is signed by {}, and none of these keys is in the keyring", signers.join(", "))]
+    #[error("it is signed by {}, and none of these keys is in the keyring; a signature may name a subkey", signers.join(", "))]
     UnknownKeys {
         /// Fingerprints or key ids that the signatures name.
         signers: Vec<String>,

@@ -30,7 +30,9 @@ pub use deb822::Deb822Error;
 pub use fetch::{FetchError, Fetched, fetch};
 pub use in_release::{ReleaseError, SuitePolicy};
 pub use keyring::{DEBIAN_KEYRING, Keyring, KeyringError, SignatureError};
-pub use locking::{HeldBack, IndexError, LockOptions, LockTimes, Locked, LockingError, Update, lock};
+pub use locking::{
+    HeldBack, HeldBackBy, IndexError, LockOptions, LockTimes, Locked, LockingError, Update, lock,
+};
 pub use packages::{PackagesError, source_package};
 pub use progress::Progress;
 pub use relation::RelationError;

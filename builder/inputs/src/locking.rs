@@ -20,7 +20,7 @@ use crate::{
     apt::Locations,
     cache::{CacheError, PackageCache},
     in_release::{ReleaseError, SuitePolicy},
-    keyring::Keyring,
+    keyring::{Keyring, SignatureError},
     packages::PackagesError,
     progress::Progress,
     solve::{Kept, SolveError},
@@ -73,7 +73,7 @@ pub struct Locked {
     pub times: LockTimes,
 }
 
-/// A package that is older than its architecture's newest, so that a recipe has one version on all of its architectures.
+/// A package that is older than its architecture's newest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldBack {
     /// The recipe.
@@ -86,19 +86,38 @@ pub struct HeldBack {
     pub taken: Version,
     /// The newest version.
     pub newest: Version,
-    /// The architectures of the recipe that lack it.
-    pub lacking: Vec<Architecture>,
+    /// Why that is not taken.
+    pub cause: HeldBackBy,
+}
+
+/// Why a newer version is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeldBackBy {
+    /// A recipe has one version on all of its architectures, and these lack it.
+    Lacking(Vec<Architecture>),
+    /// The recipe holds the package.
+    Hold,
 }
 
 impl fmt::Display for HeldBack {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { recipe, package, architecture, taken, newest, lacking } = self;
-        let lacking: Vec<&str> = lacking.iter().map(Architecture::as_str).collect();
-        let lacking = lacking.join(", ");
-        write!(
-            formatter,
-            "recipe {recipe} takes {package} {taken} on {architecture}: {lacking} has no {newest}"
-        )
+        let Self { recipe, package, architecture, taken, newest, cause } = self;
+        match cause {
+            HeldBackBy::Lacking(lacking) => {
+                let lacking: Vec<&str> = lacking.iter().map(Architecture::as_str).collect();
+                let lacking = lacking.join(", ");
+                write!(
+                    formatter,
+                    "recipe {recipe} takes {package} {taken} on {architecture}: {lacking} has no {newest}"
+                )
+            }
+            HeldBackBy::Hold => {
+                write!(
+                    formatter,
+                    "recipe {recipe} holds {package} at {taken} on {architecture}: {newest} is there"
+                )
+            }
+        }
     }
 }
 
@@ -251,6 +270,9 @@ impl LockingError {
                 Some("add a source of the same Origin to /etc/apt, or name one with `bundle lock --from URI`")
             }
             Self::Release { source, .. } => match **source {
+                ReleaseError::Signature { source: SignatureError::NotPinned { .. }, .. } => {
+                    Some("if one of them is right, add it to the suite's `keys` in bundle.toml")
+                }
                 ReleaseError::Signature { .. } => {
                     Some("if the key is right, name its keyring with `bundle lock --keyring FILE`")
                 }

@@ -51,7 +51,7 @@ struct Audit {
 
 #[derive(Debug, Args)]
 struct Show {
-    /// A package of the lock.
+    /// A package of the lock, of one architecture with `:ARCHITECTURE` behind it.
     #[arg(value_name = "PACKAGE")]
     package: String,
     /// Folder of the platform; the nearest one upward with bundle.toml unless given.
@@ -214,7 +214,11 @@ fn audit(arguments: &Audit, context: &Context) -> Result<(), CommandError> {
 
 fn show(arguments: &Show, context: &Context) -> Result<(), CommandError> {
     let folder = PlatformFolder::open(arguments.platform.as_deref())?;
-    let packages = read(&folder, context, |package| package.name.as_str() == arguments.package)?;
+    let is_meant = |package: &LockedPackage| {
+        let with_architecture = format!("{}:{}", package.name, package.architecture);
+        [package.name.as_str(), &with_architecture].contains(&arguments.package.as_str())
+    };
+    let packages = read(&folder, context, is_meant)?;
     if packages.is_empty() {
         let error = format!("bundle.lock holds no package {}", arguments.package);
         return Err(CommandError::new(Kind::Usage, error).hint(folder.command("effects audit")));

@@ -14,7 +14,7 @@ use bundles_release::lock::{
 };
 use registry_wire::Digest;
 
-use super::{Found, HeldBack, LockOptions, LockTimes, LockingError, Solved, Update, index};
+use super::{Found, HeldBack, HeldBackBy, LockOptions, LockTimes, LockingError, Solved, Update, index};
 use crate::{
     cache::PackageCache,
     in_release::{InRelease, IndexFile, ReleaseError, SuitePolicy},
@@ -364,15 +364,23 @@ fn held_back(
 ) -> Option<HeldBack> {
     let newer = packages.named(entry.name).iter().map(|at| packages.entry(*at));
     let newest = newer.max_by(|left, right| left.version.cmp(&right.version))?;
+    if newest.version <= entry.version || request.pins.contains_key(entry.name) {
+        return None;
+    }
     let lacking: Vec<Architecture> = siblings.lacking(newest).cloned().collect();
-    let is_asked_for = request.pins.contains_key(entry.name);
-    (newest.version > entry.version && !lacking.is_empty() && !is_asked_for).then(|| HeldBack {
+    let is_held = request.holds.iter().any(|held| held.as_str() == entry.name);
+    let cause = match (is_held, lacking.is_empty()) {
+        (true, _) => HeldBackBy::Hold,
+        (false, false) => HeldBackBy::Lacking(lacking),
+        (false, true) => return None,
+    };
+    Some(HeldBack {
         recipe: request.recipe.clone(),
         package: entry.name.to_owned(),
         architecture: request.architecture.clone(),
         taken: entry.version.clone(),
         newest: newest.version.clone(),
-        lacking,
+        cause,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Several suites together, pins, holds, partial updates, and every form that a suite may have.
 
 use anyhow::Result;
-use builder_inputs::{KeySource, Keyring, Locations, Lock, PackageRequest, SuitePolicy};
+use builder_inputs::{KeySource, Keyring, Locations, Lock, Locked, PackageRequest, SuitePolicy};
 
 use crate::support::{Archive, Bench, Form, GOOD, PACKAGES, Package, ReleaseText, Signer, request, told};
 
@@ -145,8 +145,11 @@ async fn moves_only_what_is_named_and_nothing_that_is_held() -> Result<()> {
     assert_ne!(lock.suites[0].date, old.suites[0].date, "the suite moves on all the same");
     bench.only.clear();
     let held = PackageRequest { holds: vec!["libc6".parse()?], ..asked.clone() };
-    let lock = bench.lock(std::slice::from_ref(&held), Some(&old)).await?.lock;
+    let Locked { lock, held_back, .. } = bench.lock(std::slice::from_ref(&held), Some(&old)).await?;
     assert_eq!(moved(&lock), ["mawk 1.3 -> 1.4", "redis-server 5:7.0 -> 5:8.0"]);
+    let kept_back: Vec<String> = held_back.iter().map(ToString::to_string).collect();
+    let is_libc = |lines: &[String]| matches!(lines, [one] if one.contains("holds libc6 at 2.36-9 on amd64"));
+    assert!(is_libc(&kept_back), "{kept_back:?}");
     let lock = bench.lock(&[asked], Some(&old)).await?.lock;
     assert_eq!(moved(&lock).len(), 3);
     // What is held and is gone is said, not replaced.
