@@ -11,7 +11,7 @@ use builder_build::{
 use builder_image::{EncodedImage, EncodedIndex, ImageConfig, Layer, Process};
 use builder_inputs::PackageCache;
 use builder_recipe::{ImagePlatform, ImageUser, Recipe, ScriptPolicy};
-use builder_tree::{InstallError, PackageError, Recordings, undeclared_hint};
+use builder_tree::{EffectError, InstallError, PackageError, Recordings, undeclared_hint};
 use bundles_objects::{ImageIdentity, ServiceName, UserId};
 use bundles_release::{
     ReleaseImage,
@@ -264,8 +264,11 @@ pub(crate) fn of_build(error: BuildError, folder: &PlatformFolder) -> CommandErr
         }
         BuildError::Install { source, .. } if folder.platform.scripts == ScriptPolicy::DeclaredOnly => {
             match &**source {
-                InstallError::UnknownScript { package, .. } => Some(undeclared_hint(package)),
-                source => source.hint(),
+                InstallError::UnknownScript { package, .. }
+                | InstallError::Effect { package, source: EffectError::Runs { .. }, .. } => {
+                    Some(undeclared_hint(package))
+                }
+                source => source.hint().map(|hint| effects::record::of_platform(&hint, folder)),
             }
         }
         error => error.hint().map(|hint| effects::record::of_platform(&hint, folder)),

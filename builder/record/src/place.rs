@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io,
-    os::unix::fs::MetadataExt as _,
+    io::{self, ErrorKind},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -54,12 +54,38 @@ fn remove_abandoned(base: &Path) -> io::Result<()> {
         let Ok(lock) = File::open(entry.path().join(LOCK)) else { continue };
         match lock.try_lock() {
             // What cannot be removed now is tried again the next time.
-            Ok(()) => fs::remove_dir_all(entry.path()).unwrap_or_default(),
+            Ok(()) => remove(&entry.path()).unwrap_or_default(),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// Removes a folder with its lock last, so that it is found again if this fails.
+fn remove(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() == LOCK {
+            continue;
+        }
+        open_up(&entry.path())?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    fs::remove_dir_all(folder)
+}
+
+/// Makes a folder of changes removable: the kernel keeps one of an overlay's folders closed to everybody, and only root
+/// passes.
+pub(crate) fn open_up(changes: &Path) -> io::Result<()> {
+    match fs::set_permissions(changes.join("work/work"), fs::Permissions::from_mode(0o700)) {
+        Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +103,9 @@ mod tests {
         for name in ["bundle-record-killed", "other"] {
             fs::write(base.path().join(name).join(LOCK), "").unwrap();
         }
+        let closed = base.path().join("bundle-record-killed/changes-1/work/work");
+        fs::create_dir_all(&closed).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
         let next = Folder::make(base.path()).unwrap();
         let is_there = |name: &str| base.path().join(name).exists();
         assert!(!is_there("bundle-record-killed"));

@@ -96,11 +96,12 @@ impl<'a> ScriptRecorder<'a> {
         let mut watcher = Watcher::default();
         let outcome =
             self.machine.sandbox.run_watched(&specification, self.machine.minimum, watch, &mut watcher);
-        scene.open_up(number)?;
+        let opened = scene.open_up(number);
         let outcome = outcome.map_err(|source| RecordError::Sandbox {
             run: Box::new(run.clone()),
             source: Box::new(source),
         })?;
+        opened?;
         let said = last_lines(&[outcome.output, outcome.errors].concat());
         if outcome.left_running > 0 && outcome.end == End::Exited(0) {
             return Err(RecordError::LeftRunning {

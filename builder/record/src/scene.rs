@@ -108,16 +108,10 @@ impl Scene {
         self.folder.path().join(format!("changes-{number}"))
     }
 
-    /// Makes removable what a run left: the kernel keeps a folder of an overlay's closed to everybody, and only root
-    /// passes.
+    /// Makes removable what a run left.
     pub(crate) fn open_up(&self, number: usize) -> Result<(), RecordError> {
-        let path = self.changes(number).join("work/work");
-        match fs::set_permissions(&path, fs::Permissions::from_mode(0o700)) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(RecordError::Place { path, source })
-            }
-            _ => Ok(()),
-        }
+        let path = self.changes(number);
+        place::open_up(&path).map_err(|source| RecordError::Place { path, source })
     }
 
     /// What runs, as dpkg starts it.

@@ -244,6 +244,17 @@ impl Package {
         }
     }
 
+    /// Whether a path is one of its configuration files, which dpkg does not unpack over what is there (`deb-conffiles(5)`).
+    pub(crate) fn has_conffile(&self, path: &TreePath) -> bool {
+        let lines = self.control_text("conffiles").unwrap_or_default().lines();
+        lines.map(str::trim_end).any(|line| line.parse() == Ok(path.clone()))
+    }
+
+    /// Whether dpkg counts it as essential.
+    pub(crate) fn is_essential(&self) -> bool {
+        self.paragraph().get("Essential") == Some("yes")
+    }
+
     /// Text of a member of its control archive.
     pub(crate) fn control_text(&self, member: &str) -> Option<&str> {
         self.control.get(member).map(|file| file.text.as_str())

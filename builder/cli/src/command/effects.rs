@@ -109,6 +109,10 @@ impl PackageDocument {
             lines.extend([format!("  {} {}: {level}\n", script.script, script.digest)]);
             lines.extend(script.effects.iter().map(|effect| format!("    {effect}\n")));
             lines.extend(script.nothing.iter().map(|reason| format!("    nothing: {reason}\n")));
+            if !script.missing.is_empty() {
+                let missing: Vec<&str> = script.missing.iter().map(Architecture::as_str).collect();
+                lines.extend([format!("    not recorded on {}\n", missing.join(" and "))]);
+            }
             for part in &script.unknown {
                 lines.extend([format!("    not known, of {}, shape {}:\n", part.tool, part.shape)]);
                 lines.extend(
@@ -200,7 +204,16 @@ fn audit(arguments: &Audit, context: &Context) -> Result<(), CommandError> {
         }
         (Some(first), _) => {
             let error = format!("{} packages have scripts that are not known", document.counts["unknown"]);
+            let missing = first.scripts.iter().flat_map(|script| &script.missing).collect::<BTreeSet<_>>();
+            let is_here = missing.iter().any(|architecture| **architecture == record::HERE.architecture());
             let other = match folder.platform.scripts {
+                // What other machines have to record is recorded there.
+                ScriptPolicy::Recorded if !is_here && !missing.is_empty() => {
+                    let missing: Vec<&str> =
+                        missing.iter().map(|architecture| architecture.as_str()).collect();
+                    let command = folder.command(&format!("effects record {}", first.name));
+                    format!("{command}, on a machine that is {}", missing.join(" or "))
+                }
                 ScriptPolicy::Recorded => folder.command(&format!("effects record {}", first.name)),
                 ScriptPolicy::DeclaredOnly => undeclared_hint(&first.name),
             };

@@ -355,7 +355,8 @@ impl Solving<'_> {
     }
 }
 
-/// Whether a package is older than the archive's, because other architectures of the image lack the newer one.
+/// Whether a package is older than the archive's, because other architectures of the image lack the newer one or the recipe
+/// holds it.
 fn held_back(
     packages: &Packages<'_>,
     entry: &Entry<'_>,

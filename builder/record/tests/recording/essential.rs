@@ -51,12 +51,11 @@ fn modes_that_dpkg_is_told_are_told_again() {
         *list,
         Kind::File { content: Content::bytes(*b"root mail 2750 /usr/share/own\n"), linked: false }
     );
-    // What others told is not taken back.
-    let error = bed
-        .record(&format!(
-            "{SHELL}dpkg-statoverride --add root mail 644 /a; echo > /var/lib/dpkg/statoverride\n"
-        ))
-        .unwrap_err();
+    // What was told before is not taken back.
+    let tell = format!("{SHELL}dpkg-statoverride --quiet --add root mail 644 /a\n");
+    let untell = format!("{SHELL}dpkg-statoverride --quiet --remove /a\n");
+    let packages = bed.packages("one", &[("preinst", &tell), ("postinst", &untell)]);
+    let error = bed.record_packages(&packages).unwrap_err();
     assert!(error.contains("changed /var/lib/dpkg/statoverride, a record of dpkg's"), "{error}");
 }
 

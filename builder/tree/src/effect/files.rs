@@ -102,7 +102,7 @@ impl Image<'_> {
     }
 
     /// Mode and owner of what exists; nothing happens otherwise.
-    pub(crate) fn permissions(
+    pub(super) fn permissions(
         &mut self,
         path: &TreePath,
         mode: u32,

@@ -87,6 +87,9 @@ pub struct ScriptKnowledge {
     pub nothing: Vec<&'static str>,
     /// What is not known of it.
     pub unknown: Vec<UnknownPart>,
+    /// Where it is not known: for images of these architectures.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Architecture>,
 }
 
 /// What is known of the scripts of a package in images of some architectures, in the order in which they run.
@@ -98,17 +101,29 @@ pub fn script_knowledge(
     scripts_of(package)
         .map(|(script, text)| {
             let digest = Digest::of(text.as_bytes());
-            let is_recorded = !architectures.is_empty()
-                && architectures.iter().all(|architecture| {
-                    recordings.has(&ScriptRun {
-                        package: package.name.clone(),
-                        name: script,
-                        arguments: script.arguments(),
-                        script: digest,
-                        architecture: architecture.clone(),
-                    })
-                });
+            let is_recorded_on = |architecture: &&Architecture| {
+                recordings.has(&ScriptRun {
+                    package: package.name.clone(),
+                    name: script,
+                    arguments: script.arguments(),
+                    script: digest,
+                    architecture: (*architecture).clone(),
+                })
+            };
+            let (on, missing): (Vec<&Architecture>, Vec<&Architecture>) =
+                architectures.iter().partition(is_recorded_on);
+            let recorded = || ScriptKnowledge {
+                script,
+                digest,
+                level: Level::Recorded,
+                effects: recordings.lines(&package.name, script, digest),
+                nothing: Vec::new(),
+                unknown: Vec::new(),
+                missing: Vec::new(),
+            };
             match know(script, text, &package.architecture) {
+                // Only for an image in which it cannot be done as declared is there a recording.
+                Ok(_) if !on.is_empty() => recorded(),
                 Ok(known) => ScriptKnowledge {
                     script,
                     digest,
@@ -116,15 +131,9 @@ pub fn script_knowledge(
                     effects: known.verbs.iter().map(Verb::line).collect(),
                     nothing: known.nothing,
                     unknown: Vec::new(),
+                    missing: Vec::new(),
                 },
-                Err(_) if is_recorded => ScriptKnowledge {
-                    script,
-                    digest,
-                    level: Level::Recorded,
-                    effects: recordings.lines(&package.name, script, digest),
-                    nothing: Vec::new(),
-                    unknown: Vec::new(),
-                },
+                Err(_) if missing.is_empty() && !on.is_empty() => recorded(),
                 Err(unknown) => ScriptKnowledge {
                     script,
                     digest,
@@ -132,6 +141,7 @@ pub fn script_knowledge(
                     effects: Vec::new(),
                     nothing: Vec::new(),
                     unknown,
+                    missing: missing.into_iter().cloned().collect(),
                 },
             }
         })

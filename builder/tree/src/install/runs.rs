@@ -250,9 +250,11 @@ impl<'a> Installation<'a> {
 
     /// The next script that would run.
     fn next(&mut self) -> Result<Option<Step<'a>>, InstallError> {
-        if let Some(script) = self.planned.get(self.next) {
+        if let Some(script) = self.planned.get_mut(self.next) {
             let at = self.next;
             self.next += 1;
+            // The program may have come meanwhile.
+            script.without_programs(&self.image);
             return Ok(Some(match &script.what {
                 What::Known(_) => Step::Known(at),
                 What::Unknown { .. } => {
@@ -327,16 +329,17 @@ impl<'a> Installation<'a> {
         self.image.apply(package, known).map_err(|source| effect(package, *name, source))
     }
 
-    /// The files as a script would find them. A preinst finds nothing that its package brings; of the other packages dpkg may
-    /// have unpacked more or less, and here all are.
+    /// The files as a script would find them. A preinst does not find those that its package brings, but for an essential one,
+    /// which is there before dpkg runs; of the other packages dpkg may have unpacked more or less, and here all are. Dpkg's
+    /// records are as when the package is configured.
     fn before(&self, pending: &Pending<'_>) -> Result<Tree, InstallError> {
         let mut image = self.image.clone();
         image.configuring = Some(pending.place);
-        image.finish()?;
-        record::write(&mut image)?;
-        if pending.run.name == ScriptName::Preinst {
+        if pending.run.name == ScriptName::Preinst && !pending.package.is_essential() {
             unpack::take_back(&mut image, pending.package)?;
         }
+        image.finish()?;
+        record::write(&mut image)?;
         Ok(image.into_tree())
     }
 

@@ -2,12 +2,14 @@
 
 use std::{fmt, str::FromStr};
 
+use bundles_release::lock::AccountName;
+
 use crate::TreePath;
 
 /// The mode and owner that dpkg gives a path whenever it unpacks it: a line of its list (`dpkg-statoverride(1)`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatOverride {
-    /// `USER:GROUP`
+    /// `USER:GROUP`, each a name or `#` and a number.
     pub(crate) owner: String,
     pub(crate) mode: u32,
     pub(crate) path: TreePath,
@@ -33,8 +35,12 @@ impl FromStr for StatOverride {
     fn from_str(line: &str) -> Result<Self, StatOverrideError> {
         let wrong = || StatOverrideError { line: line.to_owned() };
         let mut fields = line.splitn(4, ' ');
-        let mut field = || fields.next().filter(|field| !field.is_empty() && !field.contains(':'));
-        let (Some(user), Some(group), Some(mode)) = (field(), field(), field()) else { return Err(wrong()) };
+        let is_owner = |name: &&str| {
+            let number = name.strip_prefix('#').map(|number| number.parse::<u32>().is_ok());
+            number.unwrap_or_else(|| name.parse::<AccountName>().is_ok())
+        };
+        let (user, group) = (fields.next().filter(is_owner), fields.next().filter(is_owner));
+        let (Some(user), Some(group), Some(mode)) = (user, group, fields.next()) else { return Err(wrong()) };
         let mode = u32::from_str_radix(mode, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(wrong)?;
         let path = fields.next().and_then(|path| path.parse().ok()).ok_or_else(wrong)?;
         Ok(Self { owner: format!("{user}:{group}"), mode, path })
@@ -60,6 +66,8 @@ mod tests {
             "root root 17777 /a",
             "root  644 /a",
             "a:b c 644 /a",
+            "a\nb b 644 /a",
+            "#x b 644 /a",
             "a b 644 a\n",
         ];
         for line in wrong {

@@ -109,12 +109,18 @@ impl Image<'_> {
         for change in recording.changes.iter().filter(|change| !is_removed(change)) {
             if !is_covered(&self.tree, &change.path) {
                 self.change(&owner, change)?;
+            } else if package.has_conffile(&change.path) {
+                // Which of the two stays dpkg asks a person.
+                return Err(EffectError::Taken { path: change.path.clone() });
             }
         }
         for line in &recording.overrides {
+            let (uid, gid) = self.numbers(&line.owner.replace('#', ""))?;
             // What a package's preinst says is there when dpkg unpacks it.
-            if recording.run.name == ScriptName::Preinst {
-                self.permissions(&line.path, line.mode, Some(&line.owner))?;
+            if recording.run.name == ScriptName::Preinst
+                && let Some(entry) = self.tree.get_mut(&line.path).filter(|entry| entry.owner == unpacked)
+            {
+                (entry.mode, entry.uid, entry.gid) = (line.mode, uid, gid);
             }
             self.overrides.push(line.clone());
         }

@@ -40,7 +40,7 @@ pub enum Staleness {
     },
     /// Images would be made with other encoders than the lock says, so their digests would be others.
     #[error(
-        "bundle.lock is for images made with {locked}, and this program makes them with {own}; `bundle lock` says so"
+        "bundle.lock is for images made with {locked}, and this program makes them with {own}: other digests; `bundle lock` takes those"
     )]
     Encoders {
         /// Those of the lock.

@@ -27,9 +27,9 @@ use crate::{
 
 /// What this machine is.
 #[cfg(target_arch = "x86_64")]
-const HERE: ImagePlatform = ImagePlatform::Amd64;
+pub(super) const HERE: ImagePlatform = ImagePlatform::Amd64;
 #[cfg(target_arch = "aarch64")]
-const HERE: ImagePlatform = ImagePlatform::Arm64;
+pub(super) const HERE: ImagePlatform = ImagePlatform::Arm64;
 
 /// Said of a run that may have written what it takes for the machine's name.
 const ASKED: &str = "  asked for the name of a host and was told none: look whether it wrote one\n";
@@ -49,12 +49,31 @@ pub(super) struct Record {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document {
     package: PackageName,
-    /// None if nothing is written.
+    /// Its file, if there was something to record now or before.
     file: Option<PathBuf>,
-    /// What became of the file, for people.
-    #[serde(skip)]
-    became: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    became: Option<Became>,
     pub(super) runs: Vec<RunDocument>,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Became {
+    Written,
+    /// It has only what other machines recorded.
+    KeptOfOthers,
+    Removed,
+}
+
+impl Became {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::KeptOfOthers => "written, with what other machines recorded",
+            Self::Removed => "removed",
+        }
+    }
 }
 
 impl Document {
@@ -64,7 +83,8 @@ impl Document {
             .runs
             .is_empty()
             .then(|| format!("every script of {} is declared; there is nothing to record\n", self.package));
-        let file = self.file.iter().map(|file| format!("{}: {}\n", file.display(), self.became));
+        let became = self.file.iter().zip(self.became);
+        let file = became.map(|(file, became)| format!("{}: {}\n", file.display(), became.words()));
         let runs = self.runs.iter().flat_map(|run| {
             let accounts = run.accounts.iter().map(|line| format!("  {line}\n"));
             let asked = (run.host_names == HostNames::Unanswered).then(|| ASKED.to_owned());
@@ -197,7 +217,8 @@ pub(super) fn record(
     }
     if recordings.is_empty() && missing.is_none() {
         let file = if replaced.is_empty() { None } else { Some(folder.write_recordings(package, &kept)?) };
-        let became = if kept.is_empty() { "removed" } else { "written, with what other machines recorded" };
+        let became = if kept.is_empty() { Became::Removed } else { Became::KeptOfOthers };
+        let became = file.is_some().then_some(became);
         let document = Document { package: package.clone(), file, became, runs: Vec::new() };
         return Ok(Made { document, missing: None });
     }
@@ -205,7 +226,8 @@ pub(super) fn record(
     let file = folder.write_recordings(package, &all)?;
     allocate(folder, &mut lock, &recordings)?;
     let runs = recordings.iter().map(RunDocument::of).collect();
-    let document = Document { package: package.clone(), file: Some(file), became: "written", runs };
+    let document =
+        Document { package: package.clone(), file: Some(file), became: Some(Became::Written), runs };
     Ok(Made { document, missing: missing.map(|error| of_missing(*error, package, folder)) })
 }
 
