@@ -35,6 +35,24 @@ fn line(tree: &Tree, list: &str, name: &str) -> String {
 }
 
 #[test]
+fn a_preinst_of_a_package_with_configuration_files_is_recorded() {
+    let mut bed = bed();
+    let script = format!("{SHELL}[ ! -e /usr/share/own ]; echo x > /etc/of-preinst\n");
+    let conffiles = ("conffiles", "/usr/share/own\n");
+    let packages = bed.packages("one", &[("preinst", &script), conffiles]);
+    let mut recordings = Recordings::none();
+    for recording in bed.record_packages(&packages).unwrap_or_else(|error| panic!("{error}")) {
+        recordings.add(recording);
+    }
+    bed.build(&packages, &recordings).unwrap_or_else(|error| panic!("{error}"));
+    // Which of two configuration files stays, dpkg would ask.
+    let script = format!("{SHELL}echo x > /usr/share/own\n");
+    let packages = bed.packages("one", &[("preinst", &script), conffiles]);
+    let error = bed.record_packages(&packages).unwrap_err();
+    assert!(error.contains("/usr/share/own is taken"), "{error}");
+}
+
+#[test]
 fn modes_that_dpkg_is_told_are_told_again() {
     let mut bed = bed();
     let script = format!("{SHELL}dpkg-statoverride --quiet --update --add root mail 2750 /usr/share/own\n");

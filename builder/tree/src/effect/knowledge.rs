@@ -98,7 +98,7 @@ pub fn script_knowledge(
     architectures: &BTreeSet<Architecture>,
     recordings: &Recordings,
 ) -> Vec<ScriptKnowledge> {
-    scripts_of(package)
+    let mut scripts: Vec<ScriptKnowledge> = scripts_of(package)
         .map(|(script, text)| {
             let digest = Digest::of(text.as_bytes());
             let is_recorded_on = |architecture: &&Architecture| {
@@ -145,7 +145,19 @@ pub fn script_knowledge(
                 },
             }
         })
-        .collect()
+        .collect();
+    // It runs as a part of the postinst, which debconf has start it.
+    let is_asked =
+        scripts.iter().any(|one| one.script == ScriptName::Postinst && one.level == Level::Recorded);
+    for config in scripts.iter_mut().filter(|one| is_asked && one.script == ScriptName::Config) {
+        if config.level == Level::Unknown {
+            config.level = Level::Recorded;
+            config.nothing.push("Its postinst starts it.");
+            config.unknown.clear();
+            config.missing.clear();
+        }
+    }
+    scripts
 }
 
 /// The scripts of a package that are there, by name.

@@ -331,15 +331,15 @@ impl<'a> Installation<'a> {
 
     /// The files as a script would find them. A preinst does not find those that its package brings, but for an essential one,
     /// which is there before dpkg runs; of the other packages dpkg may have unpacked more or less, and here all are. Dpkg's
-    /// records are as when the package is configured.
+    /// records, and what is made of all files, such as the loader's cache, are as when the package is configured.
     fn before(&self, pending: &Pending<'_>) -> Result<Tree, InstallError> {
         let mut image = self.image.clone();
         image.configuring = Some(pending.place);
+        image.finish()?;
+        record::write(&mut image)?;
         if pending.run.name == ScriptName::Preinst && !pending.package.is_essential() {
             unpack::take_back(&mut image, pending.package)?;
         }
-        image.finish()?;
-        record::write(&mut image)?;
         Ok(image.into_tree())
     }
 
