@@ -41,7 +41,9 @@ impl Folder {
 
 fn remove_abandoned(base: &Path) -> io::Result<()> {
     let own = rustix::process::geteuid().as_raw();
-    for entry in fs::read_dir(base)? {
+    // Who may not list the folder can still have one of his own in it.
+    let Ok(entries) = fs::read_dir(base) else { return Ok(()) };
+    for entry in entries {
         let entry = entry?;
         let is_one = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
         // What is another user's is his.

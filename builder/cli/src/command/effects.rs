@@ -204,17 +204,16 @@ fn audit(arguments: &Audit, context: &Context) -> Result<(), CommandError> {
         }
         (Some(first), _) => {
             let error = format!("{} packages have scripts that are not known", document.counts["unknown"]);
-            let missing = first.scripts.iter().flat_map(|script| &script.missing).collect::<BTreeSet<_>>();
-            let is_here = missing.iter().any(|architecture| **architecture == record::HERE.architecture());
+            let missing: BTreeSet<_> = first.scripts.iter().flat_map(|script| &script.missing).collect();
+            let here = record::HERE.architecture();
+            let command = folder.command(&format!("effects record {}", first.name));
             let other = match folder.platform.scripts {
+                ScriptPolicy::Recorded if missing.is_empty() || missing.contains(&here) => command,
                 // What other machines have to record is recorded there.
-                ScriptPolicy::Recorded if !is_here && !missing.is_empty() => {
-                    let missing: Vec<&str> =
-                        missing.iter().map(|architecture| architecture.as_str()).collect();
-                    let command = folder.command(&format!("effects record {}", first.name));
+                ScriptPolicy::Recorded => {
+                    let missing: Vec<_> = missing.into_iter().map(Architecture::as_str).collect();
                     format!("{command}, on a machine that is {}", missing.join(" or "))
                 }
-                ScriptPolicy::Recorded => folder.command(&format!("effects record {}", first.name)),
                 ScriptPolicy::DeclaredOnly => undeclared_hint(&first.name),
             };
             Err(CommandError::new(Kind::Input, error).hint(format!(

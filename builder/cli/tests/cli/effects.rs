@@ -173,7 +173,9 @@ fn an_unknown_script_is_recorded_and_then_built() {
     let foreign = recorded.replace("architecture = \"amd64\"", "architecture = \"arm64\"");
     shop.session.write(file, &foreign);
     says(&shop, "build --platform shop", &["was recorded on arm64, and the image is for amd64", record]);
-    says(&shop, "effects audit --platform shop", &["exit 3", "1 unknown"]);
+    let foreign = ["exit 3", "1 unknown", "bundle effects record tool --platform shop"];
+    says(&shop, "effects audit --platform shop", &foreign);
+    says(&shop, "effects show tool:amd64 --platform shop", &["not recorded on amd64"]);
     says(&shop, "effects record tool --platform shop", &["changed 1; sandbox full"]);
     let both = shop.session.read(file);
     assert!(both.contains("architecture = \"amd64\"") && both.contains("architecture = \"arm64\""), "{both}");
@@ -205,6 +207,9 @@ fn an_image_without_a_shell_records_nothing() {
           try: set `essential = true` in the [image] of the recipe, or add the package that brings it
         "#);
     });
+    // The same where no package is named.
+    let needs = ["exit 3", "needs /bin/sh, which the image does not hold", "try: set `essential = true`"];
+    says(&shop, "effects record --platform shop", &needs);
     let bundle = shop.session.read("shop/bundle.toml");
     let strict = bundle.replace("[platform]\n", "[platform]\nscripts = \"declared-only\"\n");
     shop.session.write("shop/bundle.toml", &strict);

@@ -47,13 +47,13 @@ pub(super) struct Record {
 /// What was recorded of a package, for programs.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Document {
+struct Document {
     package: PackageName,
     /// Its file, if there was something to record now or before.
     file: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     became: Option<Became>,
-    pub(super) runs: Vec<RunDocument>,
+    runs: Vec<RunDocument>,
 }
 
 /// What became of a file.
@@ -78,7 +78,7 @@ impl Became {
 
 impl Document {
     /// The same for people.
-    pub(super) fn lines(&self) -> String {
+    fn lines(&self) -> String {
         let nothing = self
             .runs
             .is_empty()
@@ -95,16 +95,16 @@ impl Document {
 }
 
 /// What came of a package.
-pub(super) struct Made {
-    pub(super) document: Document,
+struct Made {
+    document: Document,
     /// Why there may be more to record.
-    pub(super) missing: Option<CommandError>,
+    missing: Option<CommandError>,
 }
 
 /// One run, for programs.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RunDocument {
+struct RunDocument {
     script: String,
     arguments: Vec<String>,
     sandbox: String,
@@ -149,11 +149,7 @@ pub(super) fn run(arguments: &Record, context: &Context) -> Result<(), CommandEr
 }
 
 /// Records the unknown scripts of one package in every image that holds it, and writes its file.
-pub(super) fn record(
-    folder: &PlatformFolder,
-    package: &PackageName,
-    context: &Context,
-) -> Result<Made, CommandError> {
+fn record(folder: &PlatformFolder, package: &PackageName, context: &Context) -> Result<Made, CommandError> {
     let mut lock = folder.fresh_lock()?;
     let recipes = recipes_with(folder, &lock, package)?;
     let (others, earlier) = folder.recordings_beside(package)?;
@@ -279,7 +275,7 @@ fn add(
     Ok(())
 }
 
-pub(super) fn is_for_here(request: &ImageRequest) -> bool {
+fn is_for_here(request: &ImageRequest) -> bool {
     request.config.platform.architecture == HERE.platform().architecture
 }
 
